@@ -1,0 +1,224 @@
+"""A bundle that answers: upright RGB images in, labels with confidences and boxes out.
+
+OpenVINO or ONNX Runtime, numpy and OpenCV; no torch. The endpoint, `tenshot predict` and `tenshot evaluate` all
+answer through this one class, and training checks its export against it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from tenshot.automl.bundle import Input, Manifest, Suppression, read_manifest, verify
+from tenshot.automl.evaluation.outcomes import Boxes, Floats
+from tenshot.datasets.annotations import Box
+from tenshot.projects.errors import BundleError
+from tenshot.projects.status import Task
+
+RGB = NDArray[np.uint8]
+"""[H, W, 3], upright."""
+Network = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+"""[N, 3, H, W] → the network's output; safe to call from several threads."""
+
+PAD = 114
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    name: str
+    confidence: float
+    """0…100."""
+    box: Box | None
+
+    def to_json(self) -> dict[str, Any]:
+        box = self.box and {k: getattr(self.box, k) for k in ("left", "top", "width", "height")}
+        return {"name": self.name, "confidence": self.confidence, "box": box}
+
+
+class Predictor:
+    """One loaded bundle. Thread-safe."""
+
+    def __init__(self, manifest: Manifest, network: Network) -> None:
+        self.manifest = manifest
+        self.network = network
+        self._thresholds = np.array([manifest.thresholds.get(name, 0.5) for name in manifest.labels])
+
+    @classmethod
+    def load(cls, directory: Path, *, runtime: str = "openvino", threads: int = 0, check: bool = True) -> Predictor:
+        """Read, verify (unless `check` is False) and compile. Raises BundleError."""
+        manifest = read_manifest(directory)
+        if check:
+            verify(directory, manifest)
+        return cls(manifest, RUNTIMES[runtime](directory, threads))
+
+    def predict(
+        self, images: Sequence[RGB], *, min_confidence: float | None = None, max_results: int | None = None
+    ) -> list[list[Prediction]]:
+        """Best first. `min_confidence` (0…100) replaces every label's own threshold; 0 gives everything."""
+        if self.manifest.task is Task.DETECTION:
+            found = [self._boxes_above(boxes, min_confidence) for boxes in self.detect(images)]
+        else:
+            found = [self._labels_above(row, min_confidence) for row in self.scores(images)]
+        return [row[:max_results] for row in found]
+
+    def scores(self, images: Sequence[RGB]) -> Floats:
+        """[N, C] calibrated scores of a classifier, 0…1."""
+        return self.manifest.calibration.apply(self.raw(images))
+
+    def raw(self, images: Sequence[RGB]) -> NDArray[np.float32]:
+        """The network's output before calibration and suppression."""
+        if not images:
+            return np.zeros((0, len(self.manifest.labels)), np.float32)
+        return self.network(np.stack([prepare(image, self.manifest.input) for image in images]))
+
+    def detect(self, images: Sequence[RGB]) -> list[Boxes]:
+        """Every box above the suppression's `min_score`, best first, with calibrated scores."""
+        suppression = self.manifest.suppression or Suppression()
+        shapes = [image.shape[:2] for image in images]
+        return [
+            self._calibrated(suppress(output, shape, self.manifest.input, suppression))
+            for output, shape in zip(self.raw(images), shapes, strict=True)
+        ]
+
+    def _calibrated(self, boxes: Boxes) -> Boxes:
+        return Boxes(boxes.xyxy, boxes.label, self.manifest.calibration.apply(boxes.raw), boxes.raw)
+
+    def _labels_above(self, scores: Floats, min_confidence: float | None) -> list[Prediction]:
+        limits = self._thresholds if min_confidence is None else np.full(len(scores), min_confidence / 100)
+        order = np.argsort(-scores, kind="stable")
+        return [
+            Prediction(self.manifest.labels[i], float(scores[i] * 100), None) for i in order if scores[i] >= limits[i]
+        ]
+
+    def _boxes_above(self, boxes: Boxes, min_confidence: float | None) -> list[Prediction]:
+        limits = self._thresholds if min_confidence is None else np.full(len(self._thresholds), min_confidence / 100)
+        keep = [i for i in range(len(boxes)) if boxes.score[i] >= limits[boxes.label[i]]]
+        return [self._box(boxes, i) for i in keep]
+
+    def _box(self, boxes: Boxes, i: int) -> Prediction:
+        name = self.manifest.labels[boxes.label[i]]
+        left, top, right, bottom = (float(v) for v in boxes.xyxy[i])
+        return Prediction(name, float(boxes.score[i] * 100), Box(name, left, top, right - left, bottom - top))
+
+
+def prepare(image: RGB, spec: Input) -> NDArray[np.float32]:
+    """[3, H, W] float32 as `spec` says."""
+    fitted = FITS[spec.fit](image, spec)
+    scaled = fitted.astype(np.float32) / 255.0
+    normal = (scaled - np.array(spec.mean, np.float32)) / np.array(spec.std, np.float32)
+    return np.ascontiguousarray(normal.transpose(2, 0, 1))
+
+
+def resize(image: RGB, width: int, height: int) -> RGB:
+    """Area-averaging when it shrinks, bilinear when it grows: what a small network sees best of a large photo."""
+    if image.shape[:2] == (height, width):
+        return image
+    shrinks = width * height < image.shape[0] * image.shape[1]
+    return np.asarray(
+        cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR), np.uint8
+    )
+
+
+def _crop(image: RGB, spec: Input) -> RGB:
+    height, width = image.shape[:2]
+    scale = max(spec.height / height, spec.width / width) / spec.crop_ratio
+    grown = resize(image, max(spec.width, round(width * scale)), max(spec.height, round(height * scale)))
+    top, left = (grown.shape[0] - spec.height) // 2, (grown.shape[1] - spec.width) // 2
+    return grown[top : top + spec.height, left : left + spec.width]
+
+
+def _stretch(image: RGB, spec: Input) -> RGB:
+    return resize(image, spec.width, spec.height)
+
+
+def _letterbox(image: RGB, spec: Input) -> RGB:
+    scale, left, top = letterbox_geometry(image.shape[:2], spec)
+    height, width = image.shape[:2]
+    small = resize(image, max(1, round(width * scale)), max(1, round(height * scale)))
+    canvas = np.full((spec.height, spec.width, 3), PAD, np.uint8)
+    canvas[top : top + small.shape[0], left : left + small.shape[1]] = small
+    return canvas
+
+
+def letterbox_geometry(image_hw: tuple[int, ...], spec: Input) -> tuple[float, int, int]:
+    """scale, left pad, top pad (pixels of the network's input)."""
+    height, width = image_hw
+    scale = min(spec.height / height, spec.width / width)
+    left = (spec.width - round(width * scale)) // 2
+    top = (spec.height - round(height * scale)) // 2
+    return scale, max(0, left), max(0, top)
+
+
+FITS: dict[str, Callable[[RGB, Input], RGB]] = {"crop": _crop, "stretch": _stretch, "letterbox": _letterbox}
+
+
+def suppress(output: NDArray[Any], image_hw: tuple[int, ...], spec: Input, how: Suppression) -> Boxes:
+    """From a detector's output [4 + C, A] (centre x, y, width, height in input pixels; scores 0…1) to boxes.
+
+    Every (anchor, class) pair above `min_score` is a candidate, as in COCO's evaluation of YOLO; of overlapping ones
+    (IoU above `iou`) of one class, or of any class if `class_agnostic`, the best-scored stays.
+    """
+    anchor, label = np.nonzero(output[4:].T >= how.min_score)
+    score = output[4:].T[anchor, label].astype(np.float64)
+    best = np.argsort(-score, kind="stable")[:MOST_CANDIDATES]
+    anchor, label, score = anchor[best], label[best], score[best]
+    x, y, w, h = output[:4, anchor].astype(np.float64)
+    tlwh = np.stack([x - w / 2, y - h / 2, w, h], axis=1)
+    shift = 0.0 if how.class_agnostic else (label * (4.0 * max(spec.height, spec.width)))[:, None]
+    moved = tlwh + np.concatenate([np.broadcast_to(shift, (len(tlwh), 2)), np.zeros((len(tlwh), 2))], axis=1)
+    kept = np.asarray(cv2.dnn.NMSBoxes(moved.tolist(), score.tolist(), how.min_score, how.iou), np.int64).reshape(-1)
+    kept = kept[: how.max_detections]
+    xyxy = _to_ratios(tlwh[kept], image_hw, spec)
+    return Boxes(xyxy, label[kept].astype(np.int64), score[kept], score[kept])
+
+
+MOST_CANDIDATES = 3000
+
+
+def _to_ratios(tlwh: Floats, image_hw: tuple[int, ...], spec: Input) -> Floats:
+    scale, left, top = letterbox_geometry(image_hw, spec)
+    height, width = image_hw
+    corners = np.concatenate([tlwh[:, :2], tlwh[:, :2] + tlwh[:, 2:]], axis=1) - [left, top, left, top]
+    return np.asarray(np.clip(corners / (scale * np.array([width, height, width, height])), 0.0, 1.0))
+
+
+def _openvino(directory: Path, threads: int) -> Network:
+    import openvino
+
+    try:
+        core = openvino.Core()
+        options: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
+        if threads:
+            options["INFERENCE_NUM_THREADS"] = threads
+        compiled = core.compile_model(core.read_model(directory / "model.xml"), "CPU", options)
+    except RuntimeError as error:
+        raise BundleError(f"OpenVINO cannot load {directory / 'model.xml'}: {error}", hint="train again") from None
+
+    def run(batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        # A request object is not shared between threads, the compiled model is.
+        return np.array(compiled.create_infer_request().infer({0: batch})[0], np.float32)
+
+    return run
+
+
+def _onnxruntime(directory: Path, threads: int) -> Network:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(directory / "model.onnx", options, providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+
+    def run(batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.asarray(session.run(None, {name: batch})[0], np.float32)
+
+    return run
+
+
+RUNTIMES: dict[str, Callable[[Path, int], Network]] = {"openvino": _openvino, "onnxruntime": _onnxruntime}

@@ -1,0 +1,1 @@
+"""Configuration that ships with Tenshot, read with `importlib.resources`."""
