@@ -7,7 +7,8 @@ FOLDERS = ("automl", "configs", "datasets", "projects", "serving")
 setup(
     package_dir={"tenshot": "."},
     packages=[
-        "tenshot." + name for name in find_namespace_packages(include=[*FOLDERS, *(folder + ".*" for folder in FOLDERS)])
+        "tenshot." + name
+        for name in find_namespace_packages(include=[*FOLDERS, *(folder + ".*" for folder in FOLDERS)])
     ],
     package_data={"": ["py.typed", "*.yaml", "*.html", "*.css", "*.mako"]},
 )

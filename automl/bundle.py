@@ -98,9 +98,7 @@ class Manifest:
         document["task"] = Task(document["task"])
         document["labels"] = tuple(document["labels"])
         document["calibration"] = Calibration.from_json(document["calibration"])
-        document["input"] = Input(
-            **{k: tuple(v) if isinstance(v, list) else v for k, v in document["input"].items()}
-        )
+        document["input"] = Input(**{k: tuple(v) if isinstance(v, list) else v for k, v in document["input"].items()})
         document["base"] = Base(**document["base"])
         return cls(**document, suppression=Suppression(**suppression) if suppression else None)
 

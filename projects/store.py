@@ -164,7 +164,15 @@ class Store(ABC):
 
     @abstractmethod
     def open_meter(
-        self, meter_id: str, *, unit: str, project: str, version: int | None, operation: str, multiplier: float, at: float
+        self,
+        meter_id: str,
+        *,
+        unit: str,
+        project: str,
+        version: int | None,
+        operation: str,
+        multiplier: float,
+        at: float,
     ) -> None:
         """Start to count `multiplier` units a second under a unique id. Opening it again changes nothing."""
 

@@ -1,14 +1,14 @@
 """A workspace: one TENSHOT_HOME with its settings, its store and its folders.
 
-    TENSHOT_HOME/
-        config.yaml                settings of this workspace, optional
-        tenshot.db                 the store, unless store.url says otherwise
-        images/ab/abcdef….jpg|png  content-addressed images
-        snapshots/<sha256>.jsonl   entries of dataset versions
-        models/<project>/<version>/bundle/   what is served
-        models/<project>/<version>/study/    the search's journal, out-of-fold scores, report
-        endpoints/<project>@<version>/       logs and usage journals of endpoints
-        features/                  cached features of frozen backbones
+TENSHOT_HOME/
+    config.yaml                settings of this workspace, optional
+    tenshot.db                 the store, unless store.url says otherwise
+    images/ab/abcdef….jpg|png  content-addressed images
+    snapshots/<sha256>.jsonl   entries of dataset versions
+    models/<project>/<version>/bundle/   what is served
+    models/<project>/<version>/study/    the search's journal, out-of-fold scores, report
+    endpoints/<project>@<version>/       logs and usage journals of endpoints
+    features/                  cached features of frozen backbones
 """
 
 from __future__ import annotations
