@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -98,7 +98,8 @@ class Manifest:
         document["task"] = Task(document["task"])
         document["labels"] = tuple(document["labels"])
         document["calibration"] = Calibration.from_json(document["calibration"])
-        document["input"] = Input(**{k: tuple(v) if isinstance(v, list) else v for k, v in document["input"].items()})
+        spec: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in document["input"].items()}
+        document["input"] = Input(**spec)
         document["base"] = Base(**document["base"])
         return cls(**document, suppression=Suppression(**suppression) if suppression else None)
 
@@ -110,7 +111,7 @@ def write_manifest(directory: Path, manifest: Manifest) -> Manifest:
         for path in sorted(directory.rglob("*"))
         if path.is_file() and path.name != MANIFEST
     }
-    complete = Manifest(**{**manifest.__dict__, "files": files})
+    complete = replace(manifest, files=files)
     temporary = directory / (MANIFEST + ".tmp")
     temporary.write_text(json.dumps(complete.to_json(), indent=2, ensure_ascii=False) + "\n", "utf-8")
     temporary.replace(directory / MANIFEST)

@@ -164,7 +164,8 @@ def suppress(output: NDArray[Any], image_hw: tuple[int, ...], spec: Input, how: 
     Every (anchor, class) pair above `min_score` is a candidate, as in COCO's evaluation of YOLO; of overlapping ones
     (IoU above `iou`) of one class, or of any class if `class_agnostic`, the best-scored stays.
     """
-    anchor, label = np.nonzero(output[4:].T >= how.min_score)
+    found: tuple[NDArray[np.int64], ...] = np.nonzero(output[4:].T >= how.min_score)
+    anchor, label = found
     score = output[4:].T[anchor, label].astype(np.float64)
     best = np.argsort(-score, kind="stable")[:MOST_CANDIDATES]
     anchor, label, score = anchor[best], label[best], score[best]
