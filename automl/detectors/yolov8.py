@@ -1,0 +1,513 @@
+"""YOLOv8n: the only module that knows Ultralytics.
+
+The base weights come as an ONNX file whose batch norms are folded into the convolutions. `load_base` unfolds them into
+a trainable network that computes the same function, `train` drives Ultralytics' own trainer on images in memory, and
+`export` writes what serving needs. No Ultralytics type leaves this module.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import copy
+import os
+import random
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tenshot.automl.bundle import Input
+from tenshot.automl.detectors.examples import Example, centre_xywh
+from tenshot.automl.detectors.family import DetectorFamily
+from tenshot.automl.detectors.recipe import Recipe
+from tenshot.automl.predictor import RGB, Network, prepare, resize
+from tenshot.projects.errors import TrainingError, WeightsError
+
+ARCHITECTURE = "yolov8n.yaml"
+BASE_CLASSES = 18
+WIDEST_SHARED_BRANCH = 64
+"""Up to this many labels the class branch is as wide as the base's, so that only its last convolution is new."""
+OPSET = 17
+
+OnEpoch = Callable[[int, int, dict[str, float]], None]
+"""epoch (1-based), epochs in all, mean losses of the epoch; may raise to stop."""
+
+
+@dataclass
+class Detector:
+    labels: tuple[str, ...]
+    image_size: int
+    """Side of the square input that it was made for, pixels."""
+    model: Any = field(repr=False)
+    """The torch module; private to the detector's own module."""
+
+
+def input_spec(image_size: int) -> Input:
+    """How images enter this family: letterboxed, values 0…1."""
+    return Input(image_size, image_size, "letterbox")
+
+
+# Base weights -----------------------------------------------------------------------------------------------------
+
+
+def load_base(onnx_path: Path, labels: Sequence[str], *, images: Sequence[RGB], image_size: int) -> Detector:
+    """The pretrained network with a new last class convolution for `labels`.
+
+    `images` (some of the training images) give the batch norms their statistics. Raises WeightsError if the file is not
+    the network that it should be.
+    """
+    base = _unfolded(onnx_path)
+    recover_statistics(base, images, image_size)
+    return Detector(tuple(labels), image_size, _with_classes(base, len(labels)))
+
+
+def base_network(onnx_path: Path, images: Sequence[RGB] = (), *, image_size: int = 320) -> Detector:
+    """The pretrained network with its own classes; with `images`, after its batch norms got their statistics."""
+    base = _unfolded(onnx_path)
+    if len(images):
+        recover_statistics(base, images, image_size)
+    return Detector(tuple(str(i) for i in range(BASE_CLASSES)), image_size, base)
+
+
+def _unfolded(onnx_path: Path) -> Any:
+    """The base as a torch module: folded biases become batch norms with mean 0 and variance 1."""
+    torch = _torch()
+    tensors = _initializers(onnx_path)
+    model = _empty_network(BASE_CLASSES)
+    matched = 0
+    with torch.no_grad():
+        for name, module in model.named_modules():
+            if hasattr(module, "conv") and hasattr(module, "bn"):
+                _copy(module.conv.weight, tensors, f"{name}.conv.weight")
+                _copy(module.bn.bias, tensors, f"{name}.conv.bias")
+                module.bn.weight.fill_((1.0 + module.bn.eps) ** 0.5)
+                module.bn.running_mean.zero_()
+                module.bn.running_var.fill_(1.0)
+                matched += 1
+            elif isinstance(module, torch.nn.Conv2d) and module.bias is not None:
+                _copy(module.weight, tensors, f"{name}.weight")
+                _copy(module.bias, tensors, f"{name}.bias")
+                matched += 1
+    expected = sum(isinstance(m, torch.nn.Conv2d) for m in model.modules()) - 1  # the fixed one of the box decoder
+    if matched != expected:
+        raise WeightsError(f"{onnx_path}: {matched} of {expected} convolutions were found")
+    return model.eval()
+
+
+def _initializers(onnx_path: Path) -> dict[str, NDArray[Any]]:
+    import onnx
+    from onnx import numpy_helper
+
+    try:
+        graph = onnx.load(str(onnx_path)).graph
+    except Exception as error:
+        raise WeightsError(f"{onnx_path} cannot be read as ONNX: {error}", hint="tenshot models pull") from None
+    return {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+
+
+def _copy(target: Any, tensors: dict[str, NDArray[Any]], name: str) -> None:
+    if name not in tensors:
+        raise WeightsError(f"the detector's weights have no tensor {name}", hint="tenshot models verify")
+    if tuple(target.shape) != tensors[name].shape:
+        raise WeightsError(f"{name} has shape {tensors[name].shape}; expected {tuple(target.shape)}")
+    target.copy_(_torch().from_numpy(tensors[name].copy()))
+
+
+def _empty_network(classes: int) -> Any:
+    _ultralytics()
+    from ultralytics.nn.tasks import DetectionModel
+
+    with _quiet():
+        return DetectionModel(ARCHITECTURE, nc=classes, verbose=False)
+
+
+def _with_classes(base: Any, classes: int) -> Any:
+    """The base's weights under a new last class convolution (under a new class branch above 64 labels)."""
+    model = _empty_network(classes)
+    state, own = base.state_dict(), model.state_dict()
+    last = tuple(f".cv3.{level}.2." for level in range(3))
+    carried = {k: v for k, v in state.items() if not any(part in k for part in last) and own[k].shape == v.shape}
+    missing = [k for k in own if k not in carried and not any(part in k for part in last)]
+    if missing and classes <= WIDEST_SHARED_BRANCH:
+        raise WeightsError(f"{len(missing)} tensors of the detector do not fit, the first is {missing[0]}")
+    model.load_state_dict(carried, strict=False)
+    return model.eval()
+
+
+def recover_statistics(model: Any, images: Sequence[RGB], image_size: int) -> None:
+    """Give every batch norm the mean and variance of what it sees on `images`, without changing the function.
+
+    Weight and bias are solved so that (x − mean) / √(variance + eps) · weight + bias stays what it was.
+    """
+    torch = _torch()
+    sums: dict[Any, list[Any]] = {}
+
+    def record(module: Any, inputs: tuple[Any, ...]) -> None:
+        x = inputs[0].double().transpose(0, 1).flatten(1)
+        old = sums.get(module, [0, 0.0, 0.0])
+        sums[module] = [old[0] + x.shape[1], old[1] + x.sum(1), old[2] + (x * x).sum(1)]
+
+    norms = [m for m in model.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    hooks = [norm.register_forward_pre_hook(record) for norm in norms]
+    try:
+        with torch.no_grad():
+            for image in images:
+                model.eval()(torch.from_numpy(prepare(image, input_spec(image_size)))[None])
+    finally:
+        for hook in hooks:
+            hook.remove()
+    with torch.no_grad():
+        for norm, (count, total, squares) in sums.items():
+            _restate(norm, total / count, (squares / count - (total / count) ** 2).clamp_min(0.0))
+
+
+def _restate(norm: Any, mean: Any, variance: Any) -> None:
+    old_gain = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()
+    old_shift = norm.bias.double() - norm.running_mean.double() * old_gain
+    norm.weight.copy_(old_gain * (variance + norm.eps).sqrt())
+    norm.bias.copy_(old_shift + mean * old_gain)
+    norm.running_mean.copy_(mean)
+    norm.running_var.copy_(variance)
+
+
+# Training ---------------------------------------------------------------------------------------------------------
+
+
+def train(
+    detector: Detector,
+    examples: Sequence[Example],
+    recipe: Recipe,
+    *,
+    seed: int,
+    threads: int = 0,
+    on_epoch: OnEpoch | None = None,
+    check: Callable[[], None] | None = None,
+    deadline: float | None = None,
+) -> Detector:
+    """A new detector, trained on `examples`; `detector` stays as it was.
+
+    `check` is called before every step and may raise to cancel. `deadline` is a `time.monotonic()` after which the
+    training ends with the epoch that it is in. Deterministic for one seed, machine and number of threads.
+    Raises TrainingError if the loss is no longer finite.
+    """
+    if not examples:
+        raise TrainingError("a detector cannot be trained on no images", hint="import labeled images first")
+    _ultralytics()
+    with _restored(threads), _quiet(), tempfile.TemporaryDirectory(prefix="tenshot-detector-") as folder:
+        run = _run_class()(
+            _overrides(recipe, len(examples), seed, folder),
+            detector=detector,
+            examples=examples,
+            recipe=recipe,
+            on_epoch=on_epoch,
+            check=check,
+            deadline=deadline,
+        )
+        if threads:
+            _torch().set_num_threads(threads)
+        run.train()
+        model = run.ema.ema
+    model.criterion = None
+    return Detector(detector.labels, recipe.image_size, model.eval())
+
+
+def _overrides(recipe: Recipe, images: int, seed: int, folder: str) -> dict[str, Any]:
+    """Ultralytics' arguments. Its own defaults that a ten-image run cannot use are named here."""
+    batch = min(recipe.batch, images)
+    return {
+        "model": ARCHITECTURE,
+        "data": None,
+        "task": "detect",
+        "mode": "train",
+        "device": "cpu",
+        "project": folder,
+        "name": "run",
+        "imgsz": recipe.image_size,
+        "epochs": recipe.epochs,
+        "batch": batch,
+        "nbs": batch,  # the default of 64 would gather gradients over more images than there are
+        "optimizer": "AdamW",  # `auto` ignores lr0
+        "lr0": recipe.lr,
+        "lrf": recipe.lr_final,
+        "momentum": 0.9,
+        "cos_lr": True,
+        "weight_decay": recipe.weight_decay,
+        "warmup_epochs": recipe.warmup_epochs,
+        "warmup_bias_lr": 0.0,
+        "freeze": recipe.freeze or None,
+        "box": recipe.box_gain,
+        "cls": recipe.class_gain,
+        "dfl": recipe.dfl_gain,
+        "mosaic": recipe.mosaic,
+        "close_mosaic": recipe.close_mosaic if recipe.mosaic else 0,
+        "mixup": recipe.mixup,
+        "scale": recipe.scale,
+        "translate": recipe.translate,
+        "degrees": recipe.degrees,
+        "fliplr": recipe.fliplr,
+        "flipud": recipe.flipud,
+        "hsv_h": recipe.hsv_h,
+        "hsv_s": recipe.hsv_s,
+        "hsv_v": recipe.hsv_v,
+        "multi_scale": recipe.multi_scale,
+        "seed": seed,
+        "deterministic": True,
+        "workers": 0,
+        "amp": False,
+        "val": False,
+        "save": False,
+        "plots": False,
+        "cache": False,
+        "patience": 0,
+        "verbose": False,
+    }
+
+
+@cache
+def _run_class() -> Any:
+    """Ultralytics' detection trainer on images in memory. Made on first use, since its base class is heavy."""
+    from types import SimpleNamespace
+
+    import albumentations
+    from ultralytics.data.dataset import YOLODataset
+    from ultralytics.models.yolo.detect import DetectionTrainer
+    from ultralytics.utils import IterableSimpleNamespace
+    from ultralytics.utils.torch_utils import ModelEMA
+
+    class Images(YOLODataset):  # type: ignore[misc]
+        """Examples as Ultralytics' dataset: letterbox-sized images are kept in memory, nothing touches the disk."""
+
+        def __init__(self, examples: Sequence[Example], labels: Sequence[str], rotate90: float, **options: Any) -> None:
+            self.examples = examples
+            self.rotate90 = rotate90
+            self.index = {name: i for i, name in enumerate(labels)}
+            super().__init__(img_path="", **options)
+
+        def get_img_files(self, img_path: str) -> list[str]:
+            return [f"{example.image}.png" for example in self.examples]
+
+        def get_labels(self) -> list[dict[str, Any]]:
+            return [self._label(i) for i in range(len(self.examples))]
+
+        def _label(self, i: int) -> dict[str, Any]:
+            example = self.examples[i]
+            classes = [[self.index[box.label]] for box in example.boxes]
+            return {
+                "im_file": self.im_files[i],
+                "shape": (0, 0),
+                "cls": np.array(classes, np.float32).reshape(-1, 1),
+                "bboxes": centre_xywh(example),
+                "segments": [],
+                "keypoints": None,
+                "normalized": True,
+                "bbox_format": "xywh",
+            }
+
+        def load_image(self, i: int, rect_mode: bool = True, resize_short: bool = False) -> tuple[Any, Any, Any]:
+            if self.ims[i] is None:
+                image = self.examples[i].pixels()
+                scale = self.imgsz / max(image.shape[:2])
+                height, width = (max(1, round(side * scale)) for side in image.shape[:2])
+                self.ims[i] = np.ascontiguousarray(resize(image, width, height)[..., ::-1])  # its own order is BGR
+                self.im_hw0[i], self.im_hw[i] = image.shape[:2], (height, width)
+                self.buffer.append(i)
+            return self.ims[i], self.im_hw0[i], self.im_hw[i]
+
+        def build_transforms(self, hyp: IterableSimpleNamespace) -> Any:
+            # An explicit list replaces Ultralytics' own (blur, grey, CLAHE at 1 % each).
+            hyp.augmentations = [albumentations.RandomRotate90(p=self.rotate90)] if self.rotate90 else []
+            return super().build_transforms(hyp)
+
+    # The name must not hold the word "Trainer": Ultralytics would import every experiment tracker that is installed.
+    class Run(DetectionTrainer):  # type: ignore[misc]
+        def __init__(self, overrides: dict[str, Any], **mine: Any) -> None:
+            self.mine = SimpleNamespace(**mine)
+            super().__init__(overrides=overrides)
+            self.model = copy.deepcopy(self.mine.detector.model)
+
+        def run_callbacks(self, event: str) -> None:
+            if event == "on_train_batch_start" and self.mine.check:
+                self.mine.check()
+            if event == "on_train_epoch_end":
+                self._epoch_ended()
+
+        def _epoch_ended(self) -> None:
+            losses = {name: float(value) for name, value in self.tloss.items()}
+            if not all(np.isfinite(list(losses.values()))):
+                raise TrainingError("the loss is not finite any more", hint="train again with a smaller learning rate")
+            if self.mine.on_epoch:
+                self.mine.on_epoch(self.epoch + 1, self.epochs, losses)
+            if self.mine.deadline is not None and time.monotonic() >= self.mine.deadline:
+                self.stop = True
+
+        def get_dataset(self) -> dict[str, Any]:
+            names = dict(enumerate(self.mine.detector.labels))
+            return {"train": "", "val": "", "names": names, "nc": len(names), "channels": 3}
+
+        def build_dataset(self, img_path: str, mode: str = "train", batch: int | None = None) -> Any:
+            mine, args = self.mine, self.args
+            options = {"imgsz": args.imgsz, "hyp": args, "batch_size": batch, "data": self.data}
+            return Images(mine.examples, mine.detector.labels, mine.recipe.rotate90, **options)
+
+        def _setup_train(self) -> None:
+            super()._setup_train()
+            self.ema = ModelEMA(self.model, decay=self.mine.recipe.ema_decay, tau=self.mine.recipe.ema_tau)
+
+        def get_validator(self) -> Any:
+            return SimpleNamespace(metrics=SimpleNamespace(keys=[]))
+
+        def validate(self) -> tuple[dict[str, float], None]:
+            return {}, None
+
+        def save_metrics(self, metrics: dict[str, float]) -> None:
+            pass
+
+        def save_model(self) -> bool:
+            return False
+
+        def final_eval(self) -> None:
+            pass
+
+    return Run
+
+
+# Answers and files ------------------------------------------------------------------------------------------------
+
+
+def network(detector: Detector) -> Network:
+    """The torch network as a function [N, 3, H, W] → [N, 4 + C, A], for out-of-fold predictions and parity checks."""
+    torch = _torch()
+    model = detector.model.eval()
+
+    def run(batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        with torch.inference_mode():
+            return np.asarray(model(torch.from_numpy(batch))[0].numpy(), np.float32)
+
+    return run
+
+
+def export(detector: Detector, directory: Path, image_size_hw: tuple[int, int]) -> None:
+    """Write model.onnx, model.xml and model.bin: float32 [N, 3, H, W] RGB 0…1 → [N, 4 + C, A], N free, no suppression.
+
+    Boxes are centre x, centre y, width, height in input pixels; scores are 0…1.
+    """
+    import onnx
+
+    os.environ.setdefault("OPENVINO_TELEMETRY", "0")
+    import openvino
+
+    torch = _torch()
+    directory.mkdir(parents=True, exist_ok=True)
+    model = _exportable(detector)
+    example = torch.zeros(2, 3, *image_size_hw)
+    path = directory / "model.onnx"
+    with torch.no_grad():
+        model(example)  # builds the anchor grid for this size
+        torch.onnx.export(
+            model,
+            (example,),
+            str(path),
+            dynamo=False,
+            opset_version=OPSET,
+            input_names=["images"],
+            output_names=["output"],
+            dynamic_axes={"images": {0: "batch"}, "output": {0: "batch"}},
+        )
+    onnx.checker.check_model(str(path))
+    openvino.save_model(openvino.convert_model(str(path)), directory / "model.xml", compress_to_fp16=False)
+
+
+def _exportable(detector: Detector) -> Any:
+    """A copy with batch norms folded again and the head in its export form."""
+    model = copy.deepcopy(detector.model).eval().float()
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+    with _quiet():
+        model = model.fuse(verbose=False)
+    head = model.model[-1]
+    head.export, head.dynamic, head.format = True, False, "onnx"
+    return model
+
+
+FAMILY = DetectorFamily("yolov8n", load_base, train, network, export, input_spec)
+
+
+# Keeping Ultralytics to itself ------------------------------------------------------------------------------------
+
+
+def _torch() -> Any:
+    import torch
+
+    return torch
+
+
+@cache
+def _ultralytics() -> Any:
+    """Import it offline, silent, with its settings in a folder of this process, and take back what it changes."""
+    import cv2
+
+    folder = tempfile.mkdtemp(prefix="tenshot-ultralytics-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    os.environ.setdefault("YOLO_CONFIG_DIR", folder)
+    os.environ.setdefault("YOLO_OFFLINE", "1")
+    os.environ.setdefault("YOLO_AUTOINSTALL", "false")
+    os.environ.setdefault("YOLO_VERBOSE", "false")
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+    threads, printing = cv2.getNumThreads(), np.get_printoptions()
+    import ultralytics
+
+    cv2.setNumThreads(threads)
+    np.set_printoptions(**printing)
+    _torch().set_printoptions(profile="default")
+    return ultralytics
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Ultralytics' logger says nothing below an error."""
+    import logging
+
+    logger = logging.getLogger("ultralytics")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+@contextlib.contextmanager
+def _restored(threads: int) -> Iterator[None]:
+    """Random states, thread counts and deterministic flags come out as they went in."""
+    import cv2
+
+    torch = _torch()
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    torch_threads, cv_threads = torch.get_num_threads(), cv2.getNumThreads()
+    deterministic = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    fill = torch.utils.deterministic.fill_uninitialized_memory
+    cudnn = torch.backends.cudnn.deterministic
+    kept = {name: os.environ.get(name) for name in ("CUBLAS_WORKSPACE_CONFIG", "PYTHONHASHSEED")}
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        torch.set_rng_state(states[2])
+        torch.set_num_threads(torch_threads)
+        cv2.setNumThreads(cv_threads)
+        torch.use_deterministic_algorithms(deterministic[0], warn_only=deterministic[1])
+        torch.utils.deterministic.fill_uninitialized_memory = fill
+        torch.backends.cudnn.deterministic = cudnn
+        for name, value in kept.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
