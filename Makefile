@@ -29,7 +29,7 @@ setup: $(INSTALLED) models  ## .venv, pinned dependencies, pretrained weights; t
 $(INSTALLED): pyproject.toml setup.py constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "make: $$($(PYTHON) --version 2>&1 || echo no $(PYTHON)); Tenshot needs 3.11 or newer: make setup PYTHON=python3.12" >&2; exit 1; }
-	@test -x $(BIN)/python || { echo "==> making $(VENV)"; $(PYTHON) -m venv $(VENV); }
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || { echo "==> making $(VENV)"; $(PYTHON) -m venv $(VENV); }
 	@echo "==> installing the pinned dependencies into $(VENV) (about 7 GB, some minutes, once)"
 	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[train,postgres,dev]' \
 	  | { grep -v '^Requirement already satisfied' || true; }
