@@ -50,17 +50,23 @@ def detection_metrics(outcome: DetectionOutcome, thresholds: Mapping[str, float]
     return {name: float(value[0]) for name, value in values.items() if np.isfinite(value[0])}
 
 
-def metric_samples(matches: list[Matches], limits: Floats, weights: Floats) -> dict[str, Floats]:
-    """Metric name → [B] values, one per row of `weights` [B, N]; NaN where undefined."""
-    precision = np.stack([average_precisions(m, weights) for m in matches], axis=-1)  # [B, T, C]
+def metric_samples(
+    matches: list[Matches], limits: Floats, weights: Floats, precisions: Floats | None = None
+) -> dict[str, Floats]:
+    """Metric name → [B] values, one per row of `weights` [B, N]; NaN where undefined.
+
+    `precisions` [B, T, C] are the average precisions for the same weights, if somebody has them already.
+    """
+    if precisions is None:
+        precisions = np.stack([average_precisions(m, weights) for m in matches], axis=-1)
     recall = np.stack([recalls(m, weights) for m in matches], axis=-1)
     found = count(matches, limits, weights)
     pooled = Counts(*(part.sum(axis=1) for part in (found.tp, found.fp, found.fn)))
     score, hit, image = confidences(matches)
     surprise = -np.log(np.clip(np.where(hit > 0, score, 1 - score), 1e-12, 1.0))
     return {
-        "map50": metrics.nanmean(precision[:, 0]),
-        "map50_95": metrics.nanmean(precision.reshape(len(weights), -1)),
+        "map50": metrics.nanmean(precisions[:, 0]),
+        "map50_95": metrics.nanmean(precisions.reshape(len(weights), -1)),
         "recall_100": metrics.nanmean(recall.reshape(len(weights), -1)),
         "precision": pooled.precision,
         "recall": pooled.recall,

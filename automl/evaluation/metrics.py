@@ -56,8 +56,13 @@ def classification_metrics(
     return {name: float(value[0]) for name, value in values.items() if np.isfinite(value[0])}
 
 
-def metric_samples(outcome: ClassificationOutcome, limits: Floats, weights: Floats) -> dict[str, Floats]:
-    """Metric name → [B] values, one per row of `weights` [B, N]; NaN where undefined."""
+def metric_samples(
+    outcome: ClassificationOutcome, limits: Floats, weights: Floats, precisions: Floats | None = None
+) -> dict[str, Floats]:
+    """Metric name → [B] values, one per row of `weights` [B, N]; NaN where undefined.
+
+    `precisions` is what `average_precisions` gave for the same weights, if somebody has it already.
+    """
     counts = count(outcome, limits, weights)
     values = {
         "accuracy": accuracy(outcome, limits, weights),
@@ -65,7 +70,7 @@ def metric_samples(outcome: ClassificationOutcome, limits: Floats, weights: Floa
         "precision": nanmean(counts.precision),
         "recall": nanmean(counts.recall),
         "auc": mean_auc(outcome, weights),
-        "map": nanmean(average_precisions(outcome, weights)),
+        "map": nanmean(average_precisions(outcome, weights) if precisions is None else precisions),
         "brier": brier(outcome, weights),
         "nll": nll(outcome, weights),
         "ece": ece(*confidences(outcome), weights),
