@@ -28,7 +28,7 @@ mode = Mode()
 
 
 def emit(document: Mapping[str, Any], view: Callable[[], Any]) -> None:
-    """Print the result of a command. `document` holds JSON values; `view` gives a Rich renderable, or a list of them."""
+    """Print the result of a command. `document`: JSON values; `view` gives a Rich renderable, or a list of them."""
     if mode.json:
         sys.stdout.write(json.dumps(document, ensure_ascii=False, default=str) + "\n")
         return

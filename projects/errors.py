@@ -18,7 +18,8 @@
     │   ├── ImageError            one image: unreadable, too large, not an image
     │   ├── RecordError           one record: carries the file and the line
     │   ├── FormatError           a whole file or folder: not the format it was said to be
-    │   └── EmptyDataError        nothing usable is left
+    │   ├── EmptyDataError        nothing usable is left
+    │   └── RequestError          a request to an endpoint that cannot be answered; carries the HTTP status
     ├── WeightsError              pretrained weights: cannot be fetched, wrong sha256
     ├── TrainingError             a training that cannot start or did not finish
     │   └── JobCancelled
@@ -149,6 +150,19 @@ class FormatError(DataError):
 
 class EmptyDataError(DataError):
     pass
+
+
+class RequestError(DataError):
+    """`code` is its own word here, because clients of an endpoint tell failures apart by it."""
+
+    def __init__(self, status: int, code: str, message: str, *, hint: str = "") -> None:
+        super().__init__(message, hint=hint, status=status)
+        self.status = status
+        self._code = code
+
+    @property
+    def code(self) -> str:
+        return self._code
 
 
 class WeightsError(TenshotError):

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tenshot.projects import settings as settings_module
-from tenshot.projects.errors import UsageError, VersionNotFound
+from tenshot.projects.errors import StoreError, UsageError, VersionNotFound
 from tenshot.projects.status import TRAINED
 
 if TYPE_CHECKING:
@@ -48,7 +48,10 @@ class Workspace:
         """The open store; its tables are made or migrated on first use."""
         from tenshot.projects.stores.sql import SqlStore
 
-        self.home.mkdir(parents=True, exist_ok=True)
+        try:
+            self.home.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(f"TENSHOT_HOME cannot be made: {error}", hint="set it to a folder you may write") from None
         return SqlStore(self.settings.store.url or f"sqlite:///{self.home / 'tenshot.db'}")
 
     @property
@@ -103,8 +106,9 @@ class Workspace:
         number = int(rest) if rest.isdecimal() else self.store.alias(name, rest)
         version = self.store.version(name, number)
         if trained and version.status not in TRAINED:
+            because = version.status_message or "no message"
             raise VersionNotFound(
-                f"{version.ref} has no trained model: it is {version.status} ({version.status_message or 'no message'})",
+                f"{version.ref} has no trained model: it is {version.status} ({because})",
                 hint=f"see: tenshot versions {name}",
             )
         return version

@@ -1,0 +1,1 @@
+"""What was used: journals, hours, prices, sinks."""

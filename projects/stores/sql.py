@@ -1,0 +1,23 @@
+"""The store on SQLite or PostgreSQL, through SQLAlchemy Core."""
+
+from __future__ import annotations
+
+from tenshot.projects.store import Store
+from tenshot.projects.stores.database import Database
+from tenshot.projects.stores.sql_ledger import Ledger
+from tenshot.projects.stores.sql_projects import Projects
+from tenshot.projects.stores.sql_versions import Versions
+from tenshot.projects.stores.sql_work import Work
+
+
+class SqlStore(Projects, Versions, Work, Ledger, Store):
+    """Opens the database at `url`, makes or migrates its tables.
+
+    Raises StoreError if it cannot be reached or written, or if a newer Tenshot wrote it.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.database = Database(url)
+
+    def close(self) -> None:
+        self.database.close()
