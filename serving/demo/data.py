@@ -44,7 +44,6 @@ class DemoSet:
     test: Path
     test_images: tuple[Path, ...]
     train_count: int
-    budget_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +103,6 @@ def write(name: str, spec: Spec, source: Path, folder: Path) -> DemoSet:
         test=folder / "test",
         test_images=images["test"],
         train_count=len(images["train"]),
-        budget_s=float(spec["budget_s"]),
     )
 
 

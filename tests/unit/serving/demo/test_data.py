@@ -26,7 +26,6 @@ CELLS = {
     "train_per_class": 2,
     "test_per_class": 3,
     "seed": 0,
-    "budget_s": 10,
 }
 CROWNS = {
     "title": "Crowns",
@@ -38,7 +37,6 @@ CROWNS = {
     "min_inside": 0.4,
     "train_tiles": 2,
     "seed": 0,
-    "budget_s": 10,
 }
 
 

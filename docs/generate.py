@@ -1,0 +1,136 @@
+"""Write docs/commands.md and docs/settings.md from the code. `make docs` runs it; tests/unit/test_docs.py compares."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+DOCS = Path(__file__).parent
+DEFAULTS = DOCS.parent / "configs" / "default.yaml"
+EVERYWHERE = {"--json", "--debug", "--help"}
+
+COMMANDS_HEAD = """# Commands
+
+Written by `make docs` from the code; a test compares. State lives in `TENSHOT_HOME` (default `.tenshot` in the working
+directory).
+
+Every command also takes `--json` (one JSON document on stdout, everything else on stderr), `--debug` (tracebacks) and
+`--help`. Exit status: 0 done, 1 failed, 2 wrong usage. A failure with `--json` prints
+`{"error": {"code", "message", "hint"}}`.
+
+A version is named `NAME@3`, `NAME@champion` (an alias) or `NAME` alone for the newest trained one.
+"""
+
+SETTINGS_HEAD = """# Settings
+
+Written by `make docs` from `configs/default.yaml`; a test compares. A value is looked up in three places, the last one
+wins:
+
+1. the default below,
+2. `TENSHOT_HOME/config.yaml`, of the same shape as `configs/default.yaml`, holding only what you change,
+3. the environment: `TENSHOT_<SECTION>__<KEY>`, for instance `TENSHOT_JOBS__HEARTBEAT_S=2`.
+
+An unknown section or key is refused by its name, with the nearest known ones as a hint. Two more variables are read:
+`TENSHOT_HOME` (where state lives) and `XDG_CACHE_HOME` (where caches live).
+"""
+
+
+def settings_markdown() -> str:
+    parts = [SETTINGS_HEAD]
+    for section, rows in settings_rows(DEFAULTS.read_text("utf-8")).items():
+        parts.append(f"## {section}\n\n| setting | default | meaning |\n|---|---|---|")
+        parts += [f"| `{section}.{key}` | `{default}` | {meaning} |" for key, default, meaning in rows]
+        parts.append("")
+    return "\n".join(parts)
+
+
+def settings_rows(text: str) -> dict[str, list[tuple[str, str, str]]]:
+    """Section → (key, default, meaning), read from the lines and their comments."""
+    sections: dict[str, list[tuple[str, str, str]]] = {}
+    for line in text.splitlines():
+        if found := re.fullmatch(r"(\w+):", line):
+            sections[found[1]] = []
+        elif found := re.fullmatch(r"  (\w+): (\S+)\s+# (.+)", line):
+            list(sections.values())[-1].append((found[1], found[2], found[3].replace("|", "\\|")))
+    return sections
+
+
+def commands_markdown() -> str:
+    return "\n".join([COMMANDS_HEAD, *(block for path, command in commands() for block in _command(path, command))])
+
+
+def commands() -> Iterator[tuple[str, Any]]:
+    """Every command of `tenshot` that does something, with its words, in the order of `--help`."""
+    from tenshot.projects.cli import command_tree
+
+    yield from _leaves("tenshot", command_tree())
+
+
+def _leaves(path: str, command: Any) -> Iterator[tuple[str, Any]]:
+    if not hasattr(command, "list_commands"):
+        yield path, command
+        return
+    context = command.make_context(path, [], resilient_parsing=True)
+    for name in command.list_commands(context):
+        yield from _leaves(f"{path} {name}", command.get_command(context, name))
+
+
+def _command(path: str, command: Any) -> Iterator[str]:
+    arguments = [p for p in command.params if p.param_type_name == "argument" and not p.hidden]
+    options = [p for p in command.params if p.param_type_name == "option" and not set(p.opts) & EVERYWHERE]
+    yield f"## {path}\n"
+    yield "```\n" + " ".join([path, *map(_placeholder, arguments), *(["[OPTIONS]"] if options else [])]) + "\n```\n"
+    yield plain(command.help or "") + "\n"
+    rows = [(_placeholder(p), p) for p in arguments] + [(_flags(p), p) for p in options]
+    if rows:
+        yield "| | |\n|---|---|"
+        yield "\n".join(f"| `{left}` | {_meaning(p)} |" for left, p in rows) + "\n"
+
+
+def _placeholder(parameter: Any) -> str:
+    name = (parameter.metavar or parameter.name or "").upper().strip("[].")
+    name += "..." if parameter.nargs == -1 else ""
+    return name if parameter.required else f"[{name}]"
+
+
+def _flags(option: Any) -> str:
+    flags = ", ".join([*option.opts, *option.secondary_opts])
+    if option.is_flag:
+        return flags
+    choices = getattr(option.type, "choices", None)
+    value = "\\|".join(map(_choice, choices)) if choices else (option.metavar or option.type.name).upper()
+    return f"{flags} {value}"
+
+
+def _choice(value: Any) -> str:
+    return str(getattr(value, "value", value))
+
+
+def _meaning(parameter: Any) -> str:
+    text = plain(getattr(parameter, "help", None) or "").replace("|", "\\|")
+    default = parameter.default
+    if default in (None, False, (), "") or callable(default) or parameter.param_type_name == "argument":
+        return text
+    return f"{text} Default: `{_choice(default)}`."
+
+
+def plain(text: str) -> str:
+    """Help texts without their line breaks and form feeds; paragraphs stay apart."""
+    paragraphs = re.split(r"\n\s*\n", text.partition("\f")[0])
+    return "\n\n".join(" ".join(p.split()) for p in paragraphs if p.strip())
+
+
+PAGES = {"commands.md": commands_markdown, "settings.md": settings_markdown}
+
+
+def main() -> None:
+    for name, make in PAGES.items():
+        (DOCS / name).write_text(make(), "utf-8")
+        sys.stdout.write(f"docs/{name}\n")
+
+
+if __name__ == "__main__":
+    main()
