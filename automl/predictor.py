@@ -61,11 +61,24 @@ class Predictor:
         self, images: Sequence[RGB], *, min_confidence: float | None = None, max_results: int | None = None
     ) -> list[list[Prediction]]:
         """Best first. `min_confidence` (0…100) replaces every label's own threshold; 0 gives everything."""
+        return [
+            self.read(row, image.shape[:2], min_confidence=min_confidence, max_results=max_results)
+            for row, image in zip(self.raw(images), images, strict=True)
+        ]
+
+    def read(
+        self,
+        raw: NDArray[np.float32],
+        image_hw: tuple[int, ...],
+        *,
+        min_confidence: float | None = None,
+        max_results: int | None = None,
+    ) -> list[Prediction]:
+        """What the network's output for one image ([C], or [4 + C, A]) says, best first; `image_hw` in pixels."""
         if self.manifest.task is Task.DETECTION:
-            found = [self._boxes_above(boxes, min_confidence) for boxes in self.detect(images)]
-        else:
-            found = [self._labels_above(row, min_confidence) for row in self.scores(images)]
-        return [row[:max_results] for row in found]
+            boxes = suppress(raw, image_hw, self.manifest.input, self.manifest.suppression or Suppression())
+            return self._boxes_above(self._calibrated(boxes), min_confidence)[:max_results]
+        return self._labels_above(self.manifest.calibration.apply(raw), min_confidence)[:max_results]
 
     def scores(self, images: Sequence[RGB]) -> Floats:
         """[N, C] calibrated scores of a classifier, 0…1."""
@@ -164,8 +177,9 @@ def suppress(output: NDArray[Any], image_hw: tuple[int, ...], spec: Input, how: 
     Every (anchor, class) pair above `min_score` is a candidate, as in COCO's evaluation of YOLO; of overlapping ones
     (IoU above `iou`) of one class, or of any class if `class_agnostic`, the best-scored stays.
     """
-    found: tuple[NDArray[np.int64], ...] = np.nonzero(output[4:].T >= how.min_score)
-    anchor, label = found
+    anchor: NDArray[np.int64]
+    label: NDArray[np.int64]
+    anchor, label = np.nonzero(output[4:].T >= how.min_score)
     score = output[4:].T[anchor, label].astype(np.float64)
     best = np.argsort(-score, kind="stable")[:MOST_CANDIDATES]
     anchor, label, score = anchor[best], label[best], score[best]
@@ -173,7 +187,7 @@ def suppress(output: NDArray[Any], image_hw: tuple[int, ...], spec: Input, how: 
     tlwh = np.stack([x - w / 2, y - h / 2, w, h], axis=1)
     shift = 0.0 if how.class_agnostic else (label * (4.0 * max(spec.height, spec.width)))[:, None]
     moved = tlwh + np.concatenate([np.broadcast_to(shift, (len(tlwh), 2)), np.zeros((len(tlwh), 2))], axis=1)
-    kept = np.asarray(cv2.dnn.NMSBoxes(moved.tolist(), score.tolist(), how.min_score, how.iou), np.int64).reshape(-1)
+    kept: NDArray[np.int64] = np.asarray(cv2.dnn.NMSBoxes(moved.tolist(), score.tolist(), how.min_score, how.iou), np.int64).reshape(-1)
     kept = kept[: how.max_detections]
     xyxy = _to_ratios(tlwh[kept], image_hw, spec)
     return Boxes(xyxy, label[kept].astype(np.int64), score[kept], score[kept])

@@ -1,0 +1,56 @@
+"""What the supervisor tells the service that it starts, in one environment variable."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tenshot.projects.settings import Settings
+
+VARIABLE = "TENSHOT_ENDPOINT"
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointConfig:
+    threads: int = 0
+    """CPU threads of the network; 0: as many as cores."""
+    max_body_bytes: int = 16 * 2**20
+    max_batch_size: int = 8
+    max_latency_ms: int = 10_000
+    max_in_flight: int = 64
+    max_megapixels: float = 100.0
+    journal: str | None = None
+    """File to which every answered image is written; None: usage is not counted here (a Bento run by hand)."""
+    touched: str | None = None
+    """File whose time is that of the last request, for the idle stop."""
+
+    @classmethod
+    def of(cls, settings: Settings, *, units: int, journal: Path, touched: Path) -> EndpointConfig:
+        serving = settings.serving
+        return cls(
+            threads=threads_of(units, os.cpu_count() or 1),
+            max_body_bytes=serving.max_body_bytes,
+            max_batch_size=serving.max_batch_size,
+            max_latency_ms=serving.max_latency_ms,
+            max_in_flight=serving.max_in_flight,
+            max_megapixels=settings.images.max_megapixels,
+            journal=str(journal),
+            touched=str(touched),
+        )
+
+    @classmethod
+    def from_environment(cls) -> EndpointConfig:
+        """What the supervisor said, or the defaults where there is none (a Bento in a container)."""
+        return cls(**json.loads(os.environ.get(VARIABLE) or "{}"))
+
+    def to_environment(self) -> dict[str, str]:
+        return {VARIABLE: json.dumps(asdict(self))}
+
+
+def threads_of(units: int, cores: int) -> int:
+    """An inference unit is one core's worth of network, as far as the machine has cores."""
+    return max(1, min(units, cores))

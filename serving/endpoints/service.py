@@ -1,0 +1,106 @@
+"""The BentoML service of one model version: the bundle beside it, a batched network, and the routes of `web`.
+
+Imported in the endpoint's process only, with the Bento's `src` folder as the working directory (BentoML sees to that).
+Nothing here or below may import torch, Lightning, Optuna, Ultralytics or MLflow.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import bentoml
+import numpy as np
+import yaml
+from _bentoml_sdk import Service
+
+from tenshot.automl.bundle import read_manifest
+from tenshot.automl.predictor import Predictor
+from tenshot.serving.endpoints.config import EndpointConfig
+from tenshot.serving.endpoints.openapi import document
+
+BUNDLE = "bundle"
+"""Folder of the bundle inside the Bento's `src`."""
+CONFIG = EndpointConfig.from_environment()
+
+
+class OpenApi(dict[str, Any]):
+    """What BentoML wants of a service's OpenAPI document."""
+
+    def asdict(self) -> dict[str, Any]:
+        return dict(self)
+
+
+yaml.add_representer(OpenApi, lambda dumper, data: dumper.represent_dict(data))
+
+
+class VersionService(Service[Any]):
+    """BentoML's service with our routes mounted and a gate before them."""
+
+    def to_asgi(self, is_main: bool = True) -> Any:
+        from _bentoml_impl.server.app import ServiceAppFactory
+
+        from tenshot.serving.endpoints.gate import Gate
+        from tenshot.serving.endpoints.measures import Measures
+        from tenshot.serving.endpoints.web import Web
+
+        self.inject_config()
+        factory = ServiceAppFactory(self, is_main=is_main)
+
+        async def infer(array: Any) -> Any:
+            # The same call that BentoML's own route makes: the adaptive batcher, without a trip through HTTP and JSON.
+            return await factory.batch_infer("infer", (array,), {})
+
+        ref = ref_of(Path(BUNDLE))
+        measures = Measures(ref)
+        web = Web(ref, lambda: bentoml.get_current_service().predictor, infer, CONFIG, measures)
+        self.mount_asgi_app(web.app(), name="tenshot")
+        return Gate(factory(), measures, max_in_flight=CONFIG.max_in_flight, touch=_toucher(CONFIG.touched))
+
+    @property
+    def openapi_spec(self) -> Any:
+        return OpenApi(document(ref_of(Path(BUNDLE)), CONFIG.max_body_bytes))
+
+
+def ref_of(bundle: Path) -> str:
+    manifest = read_manifest(bundle)
+    return f"{manifest.project}@{manifest.version}"
+
+
+def _toucher(path: str | None) -> Any:
+    def touch() -> None:
+        if path:
+            Path(path).touch()
+
+    return touch
+
+
+@bentoml.service(
+    name="tenshot",
+    service_class=VersionService,
+    workers=1,
+    traffic={"timeout": 120},
+    # Tracing has no exporter and the access log would be one line a request into a file that nobody rotates.
+    logging={"access": {"enabled": False}},
+)
+class ModelVersion:
+    """Answers images of one model version."""
+
+    def __init__(self) -> None:
+        self.predictor = Predictor.load(Path(BUNDLE), threads=CONFIG.threads)
+        shape = (1, 3, self.predictor.manifest.input.height, self.predictor.manifest.input.width)
+        # The warm-up: the first run allocates and compiles kernels. Largest batch first, so that memory is taken once.
+        for size in (CONFIG.max_batch_size, 1):
+            self.predictor.network(np.zeros((size, *shape[1:]), np.float32))
+        self.warm = True
+
+    @bentoml.api(batchable=True, max_batch_size=CONFIG.max_batch_size, max_latency_ms=CONFIG.max_latency_ms)
+    def infer(self, batch: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]  # BentoML reads the plain type
+        """[N, 3, H, W] float32 → the network's output. Closed to the network; see `gate`."""
+        return self.predictor.network(batch)
+
+    def __is_ready__(self) -> bool:
+        return self.warm
+
+
+service = ModelVersion

@@ -1,0 +1,172 @@
+"""POST /predict, the OpenAPI document and its page: the routes that an endpoint adds to BentoML's.
+
+Decoding and resizing run in threads outside the batch, so that a slow image holds up nobody; only the network's inputs,
+all of one shape, go through BentoML's adaptive batcher.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from functools import partial
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import anyio.to_thread
+import numpy as np
+from numpy.typing import NDArray
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.routing import Route
+
+from tenshot.automl.predictor import RGB, Predictor, prepare
+from tenshot.datasets.images import decode
+from tenshot.projects.errors import ImageError, RequestError, TenshotError
+from tenshot.projects.status import Task
+from tenshot.serving.endpoints.bodies import Ask, Upload, parse
+from tenshot.serving.endpoints.gate import RETRY_AFTER_S, overloaded
+from tenshot.serving.endpoints.openapi import PAGE, document
+
+if TYPE_CHECKING:
+    from tenshot.serving.endpoints.config import EndpointConfig
+    from tenshot.serving.endpoints.measures import Measures
+
+log = logging.getLogger(__name__)
+
+Infer = Callable[[NDArray[np.float32]], Awaitable[NDArray[np.float32]]]
+"""[1, 3, H, W] → [1, …] through the adaptive batcher. Raises when the batcher gives the input up."""
+DECODERS = 2
+"""Images decoded at once: bounds the memory that photos at the size limit can take together."""
+DRAINED_BODIES = 4
+"""How much of a body that is too large is read and thrown away, in multiples of the limit: a client that is still
+sending would otherwise see a broken pipe instead of the 413."""
+
+
+class Web:
+    """`predictor` is asked for late: BentoML makes the service when its application starts."""
+
+    def __init__(
+        self, ref: str, predictor: Callable[[], Predictor], infer: Infer, config: EndpointConfig, measures: Measures
+    ) -> None:
+        self.ref = ref
+        self.predictor = predictor
+        self.infer = infer
+        self.config = config
+        self.measures = measures
+        self._decoders: anyio.CapacityLimiter | None = None
+
+    def app(self) -> Starlette:
+        return Starlette(
+            routes=[
+                Route("/predict", self.predict, methods=["POST"]),
+                Route("/docs.json", self.openapi, methods=["GET"]),
+                Route("/", self.page, methods=["GET"]),
+            ]
+        )
+
+    async def openapi(self, _: Request) -> Response:
+        return JSONResponse(document(self.ref, self.config.max_body_bytes))
+
+    async def page(self, _: Request) -> Response:
+        return HTMLResponse(PAGE.replace("{ref}", escape(self.ref)))
+
+    async def predict(self, request: Request) -> Response:
+        try:
+            body = await read_body(request, self.config.max_body_bytes)
+            ask = await parse(request.headers.get("content-type", ""), body, dict(request.query_params))
+            del body
+            return await self._answer(ask)
+        except RequestError as error:
+            headers = {"Retry-After": str(RETRY_AFTER_S)} if error.status == 503 else {}
+            return _json(error.status, error.document(), headers)
+        except ClientDisconnect:
+            return Response(status_code=499)  # nobody reads it
+        except Exception:
+            log.exception("a request to %s failed", self.ref)
+            return _json(500, RequestError(500, "InternalError", "the endpoint failed; see its log").document(), {})
+
+    async def _answer(self, ask: Ask) -> Response:
+        entries = await asyncio.gather(*(self._entry(upload, ask) for upload in ask.images))
+        bad = [entry for entry in entries if isinstance(entry, TenshotError)]
+        self.measures.images(len(entries) - len(bad), len(bad))
+        if len(bad) == len(entries):
+            return _json(400, bad[0].document(), {})
+        # Before the answer is sent: work that was done is counted even if the process ends in the next moment.
+        self._count(len(entries) - len(bad))
+        images = [
+            {"image": upload.name, "labels": [], **entry.document()} if isinstance(entry, TenshotError) else entry
+            for upload, entry in zip(ask.images, entries, strict=True)
+        ]
+        return _json(200, {"model": self.ref, "images": images}, {})
+
+    def _count(self, images: int) -> None:
+        if self.config.journal:
+            from tenshot.projects.metering import journal
+
+            journal.append(Path(self.config.journal), "predict", images, time.time())
+
+    async def _entry(self, upload: Upload, ask: Ask) -> dict[str, Any] | ImageError:
+        if self._decoders is None:
+            self._decoders = anyio.CapacityLimiter(DECODERS)
+        predictor = self.predictor()
+        try:
+            array, image_hw = await anyio.to_thread.run_sync(
+                partial(self._decode, upload, predictor), limiter=self._decoders
+            )
+        except ImageError as error:
+            return error
+        raw = await self._infer(array)
+        read = partial(
+            predictor.read, raw, image_hw, min_confidence=ask.min_confidence, max_results=ask.max_results
+        )
+        if predictor.manifest.task is Task.DETECTION:  # suppression takes milliseconds, not microseconds
+            labels = await anyio.to_thread.run_sync(read, limiter=self._decoders)
+        else:
+            labels = read()
+        return {"image": upload.name, "labels": [label.to_json() for label in labels]}
+
+    def _decode(self, upload: Upload, predictor: Predictor) -> tuple[NDArray[np.float32], tuple[int, ...]]:
+        image: RGB = decode(upload.data, name=upload.name, max_megapixels=self.config.max_megapixels)
+        return prepare(image, predictor.manifest.input)[None], image.shape[:2]
+
+    async def _infer(self, array: NDArray[np.float32]) -> NDArray[np.float32]:
+        from bentoml.exceptions import ServiceUnavailable
+
+        try:
+            return np.asarray((await self.infer(array))[0], np.float32)
+        except ServiceUnavailable:
+            raise overloaded(self.config.max_in_flight) from None
+
+
+async def read_body(request: Request, most: int) -> bytes:
+    """The whole body. Raises RequestError 413 above `most` bytes, whether or not the client said its length."""
+    chunks, size, stated = [], 0, request.headers.get("content-length", "")
+    too_large = stated.isdecimal() and int(stated) > most
+    async for chunk in request.stream():
+        size += len(chunk)
+        too_large = too_large or size > most
+        if too_large:
+            chunks.clear()
+            if size > DRAINED_BODIES * most:
+                break
+        else:
+            chunks.append(chunk)
+    if too_large:
+        raise RequestError(
+            413,
+            "BodyTooLarge",
+            f"the body is larger than {most} bytes",
+            hint="send fewer or smaller images, or raise serving.max_body_bytes",
+        )
+    return b"".join(chunks)
+
+
+def _json(status: int, document: dict[str, Any], headers: dict[str, str]) -> Response:
+    import json
+
+    return Response(json.dumps(document), status_code=status, headers=headers, media_type="application/json")

@@ -1,0 +1,105 @@
+"""Small real bundles: networks of a few nodes, built with onnx.helper, that answer by the colour of an image.
+
+    classifier: mean of each channel → matmul → logits of red, green, blue
+    detector: two fixed anchors (left half, right half), scored by how red and how blue the half is
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+import onnx
+import openvino
+from onnx import TensorProto, helper, numpy_helper
+
+from tenshot.automl.bundle import Base, Input, Manifest, Suppression, write_manifest
+from tenshot.automl.scores import Calibration
+from tenshot.projects.status import Task
+
+SIZE = 32
+
+
+def colour_classifier(directory: Path, *, project="colours", version=1, task=Task.CLASSIFICATION) -> Manifest:
+    """Labels red, green and blue; confident on plain colours, unsure on grey."""
+    weights = (np.eye(3) * 20 - 10).astype(np.float32)
+    nodes = [
+        helper.make_node("GlobalAveragePool", ["images"], ["pooled"]),
+        helper.make_node("Flatten", ["pooled"], ["means"], axis=1),
+        helper.make_node("MatMul", ["means", "weights"], ["logits"]),
+    ]
+    network = _network(nodes, {"weights": weights}, ["N", 3])
+    kind = "softmax" if task is Task.CLASSIFICATION else "sigmoid"
+    return _write(directory, network, project, version, task, ("red", "green", "blue"), Calibration(kind))
+
+
+def halves_detector(directory: Path, *, project="halves", version=1) -> Manifest:
+    """Labels red and blue; a box on the left half and one on the right half, each if it is of that colour."""
+    half = SIZE // 2
+    # [1, 2, 3, 1]: mean RGB of each half → scores of red, blue for each anchor, through a slice and a pool.
+    anchors = np.array([[[half / 2, half + half / 2], [half, half], [half, half], [SIZE, SIZE]]], np.float32)
+    mix = np.array([[1, 0], [-0.5, -0.5], [0, 1]], np.float32)  # red − green/2, blue − green/2
+    nodes = [
+        helper.make_node("AveragePool", ["images"], ["halves"], kernel_shape=[SIZE, half], strides=[SIZE, half]),
+        helper.make_node("Squeeze", ["halves", "axis2"], ["channels"]),  # [N, 3, 2]
+        helper.make_node("Transpose", ["channels"], ["anchored"], perm=[0, 2, 1]),  # [N, 2, 3]
+        helper.make_node("MatMul", ["anchored", "mix"], ["mixed"]),  # [N, 2, 2]
+        helper.make_node("Transpose", ["mixed"], ["rows"], perm=[0, 2, 1]),
+        helper.make_node("Clip", ["rows", "low", "high"], ["scores"]),
+        helper.make_node("Shape", ["images"], ["count"], start=0, end=1),
+        helper.make_node("Concat", ["count", "rest"], ["shape"], axis=0),
+        helper.make_node("Expand", ["anchors", "shape"], ["boxes"]),
+        helper.make_node("Concat", ["boxes", "scores"], ["output"], axis=1),
+    ]
+    constants = {
+        "axis2": np.array([2], np.int64),
+        "mix": mix,
+        "low": np.array(0, np.float32),
+        "high": np.array(1, np.float32),
+        "rest": np.array([4, 2], np.int64),
+        "anchors": anchors,
+    }
+    network = _network(nodes, constants, ["N", 6, 2])
+    return _write(
+        directory, network, project, version, Task.DETECTION, ("red", "blue"), Calibration("platt"), fit="letterbox"
+    )
+
+
+def _network(nodes, constants, output_shape) -> onnx.ModelProto:
+    graph = helper.make_graph(
+        nodes,
+        "tiny",
+        [helper.make_tensor_value_info("images", TensorProto.FLOAT, ["N", 3, SIZE, SIZE])],
+        [helper.make_tensor_value_info(nodes[-1].output[0], TensorProto.FLOAT, output_shape)],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10)
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+def _write(directory, network, project, version, task, labels, calibration, fit="stretch") -> Manifest:
+    directory.mkdir(parents=True, exist_ok=True)
+    onnx.save(network, directory / "model.onnx")
+    openvino.save_model(openvino.convert_model(directory / "model.onnx"), directory / "model.xml", compress_to_fp16=False)
+    (directory / "card.md").write_text("# Made by a test\n", "utf-8")
+    (directory / "LICENSE.txt").write_text("Public domain.\n", "utf-8")
+    return write_manifest(
+        directory,
+        Manifest(
+            project=project,
+            version=version,
+            task=task,
+            labels=labels,
+            thresholds=dict.fromkeys(labels, 0.5),
+            calibration=calibration,
+            input=Input(SIZE, SIZE, fit),
+            base=Base("tiny", "0" * 64, "CC0-1.0", "a test"),
+            dataset_version=1,
+            dataset_sha256="0" * 64,
+            created_at=time.time(),
+            seed=0,
+            suppression=Suppression() if task is Task.DETECTION else None,
+        ),
+    )
