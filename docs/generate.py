@@ -54,8 +54,13 @@ def settings_rows(text: str) -> dict[str, list[tuple[str, str, str]]]:
         if found := re.fullmatch(r"(\w+):", line):
             sections[found[1]] = []
         elif found := re.fullmatch(r"  (\w+): (\S+)\s+# (.+)", line):
-            list(sections.values())[-1].append((found[1], found[2], found[3].replace("|", "\\|")))
+            list(sections.values())[-1].append((found[1], found[2], _cell(found[3])))
     return sections
+
+
+def _cell(text: str) -> str:
+    """Fit for a cell of a Markdown table."""
+    return text.replace("<", "&lt;").replace("|", "\\|")
 
 
 def commands_markdown() -> str:
@@ -110,7 +115,7 @@ def _choice(value: Any) -> str:
 
 
 def _meaning(parameter: Any) -> str:
-    text = plain(getattr(parameter, "help", None) or "").replace("|", "\\|")
+    text = _cell(plain(getattr(parameter, "help", None) or ""))
     default = parameter.default
     if default in (None, False, (), "") or callable(default) or parameter.param_type_name == "argument":
         return text
