@@ -10,6 +10,8 @@ from typing import Any
 
 DOCS = Path(__file__).parent
 DEFAULTS = DOCS.parent / "configs" / "default.yaml"
+BAR = "\\|"
+"""As it stands inside a cell of a table."""
 EVERYWHERE = {"--json", "--debug", "--help"}
 
 COMMANDS_HEAD = """# Commands
@@ -60,7 +62,7 @@ def settings_rows(text: str) -> dict[str, list[tuple[str, str, str]]]:
 
 def _cell(text: str) -> str:
     """Fit for a cell of a Markdown table."""
-    return text.replace("<", "&lt;").replace("|", "\\|")
+    return text.replace("<", "&lt;").replace("|", BAR)
 
 
 def commands_markdown() -> str:
@@ -75,51 +77,23 @@ def commands() -> Iterator[tuple[str, Any]]:
 
 
 def _leaves(path: str, command: Any) -> Iterator[tuple[str, Any]]:
-    if not hasattr(command, "list_commands"):
+    below = getattr(command, "commands", None)
+    if below is None:
         yield path, command
         return
-    context = command.make_context(path, [], resilient_parsing=True)
-    for name in command.list_commands(context):
-        yield from _leaves(f"{path} {name}", command.get_command(context, name))
+    for name, child in below.items():
+        yield from _leaves(f"{path} {name}", child)
 
 
 def _command(path: str, command: Any) -> Iterator[str]:
-    arguments = [p for p in command.params if p.param_type_name == "argument" and not p.hidden]
-    options = [p for p in command.params if p.param_type_name == "option" and not set(p.opts) & EVERYWHERE]
+    context = command.make_context(path, [], resilient_parsing=True)
     yield f"## {path}\n"
-    yield "```\n" + " ".join([path, *map(_placeholder, arguments), *(["[OPTIONS]"] if options else [])]) + "\n```\n"
+    yield "```\n" + " ".join([path, *command.collect_usage_pieces(context)]) + "\n```\n"
     yield plain(command.help or "") + "\n"
-    rows = [(_placeholder(p), p) for p in arguments] + [(_flags(p), p) for p in options]
-    if rows:
+    rows = [p.get_help_record(context) for p in command.params if not set(p.opts) & EVERYWHERE and not p.hidden]
+    if rows := [row for row in rows if row]:
         yield "| | |\n|---|---|"
-        yield "\n".join(f"| `{left}` | {_meaning(p)} |" for left, p in rows) + "\n"
-
-
-def _placeholder(parameter: Any) -> str:
-    name = (parameter.metavar or parameter.name or "").upper().strip("[].")
-    name += "..." if parameter.nargs == -1 else ""
-    return name if parameter.required else f"[{name}]"
-
-
-def _flags(option: Any) -> str:
-    flags = ", ".join([*option.opts, *option.secondary_opts])
-    if option.is_flag:
-        return flags
-    choices = getattr(option.type, "choices", None)
-    value = "\\|".join(map(_choice, choices)) if choices else (option.metavar or option.type.name).upper()
-    return f"{flags} {value}"
-
-
-def _choice(value: Any) -> str:
-    return str(getattr(value, "value", value))
-
-
-def _meaning(parameter: Any) -> str:
-    text = _cell(plain(getattr(parameter, "help", None) or ""))
-    default = parameter.default
-    if default in (None, False, (), "") or callable(default) or parameter.param_type_name == "argument":
-        return text
-    return f"{text} Default: `{_choice(default)}`."
+        yield "\n".join(f"| `{left.replace('|', BAR)}` | {_cell(plain(meaning))} |" for left, meaning in rows) + "\n"
 
 
 def plain(text: str) -> str:
