@@ -92,7 +92,7 @@ def evaluate(outcome: Outcome, limits: Mapping[str, float] | None = None, *, see
         methods={name: pair[1] for name, pair in pairs.items()},
         labels=_rows(outcome, metrics.limits_of(outcome.labels, limits), point, drawn),
         confusion=_confusion(outcome),
-        curves={"pr": _curves(outcome), "reliability": _reliability(outcome)},
+        curves={"pr": _curves(outcome), "reliability": reliability(outcome)},
         unproven=[n for n, pair in pairs.items() if n not in UNBOUNDED and intervals.is_unproven(pair[0])],
         errors=detection_metrics.error_kinds(outcome, limits) if isinstance(outcome, DetectionOutcome) else {},
     )
@@ -266,7 +266,8 @@ def _thinned(recall: Floats, precision: Floats, limit: Floats) -> dict[str, list
     return {name: column[keep].round(5).tolist() for name, column in columns.items()}
 
 
-def _reliability(outcome: Outcome) -> list[dict[str, Any]]:
+def reliability(outcome: Outcome) -> list[dict[str, Any]]:
+    """The bins of the outcome's scores; see `metrics.reliability`."""
     if isinstance(outcome, DetectionOutcome):
         confidence, hit, _ = detection_metrics.confidences(detection_metrics.match(outcome))
     else:
