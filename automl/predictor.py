@@ -179,7 +179,7 @@ def suppress(output: NDArray[Any], image_hw: tuple[int, ...], spec: Input, how: 
     """
     anchor: NDArray[np.int64]
     label: NDArray[np.int64]
-    anchor, label = np.nonzero(output[4:].T >= how.min_score)
+    anchor, label = np.nonzero(how.min_score <= output[4:].T)
     score = output[4:].T[anchor, label].astype(np.float64)
     best = np.argsort(-score, kind="stable")[:MOST_CANDIDATES]
     anchor, label, score = anchor[best], label[best], score[best]
@@ -187,7 +187,8 @@ def suppress(output: NDArray[Any], image_hw: tuple[int, ...], spec: Input, how: 
     tlwh = np.stack([x - w / 2, y - h / 2, w, h], axis=1)
     shift = 0.0 if how.class_agnostic else (label * (4.0 * max(spec.height, spec.width)))[:, None]
     moved = tlwh + np.concatenate([np.broadcast_to(shift, (len(tlwh), 2)), np.zeros((len(tlwh), 2))], axis=1)
-    kept: NDArray[np.int64] = np.asarray(cv2.dnn.NMSBoxes(moved.tolist(), score.tolist(), how.min_score, how.iou), np.int64).reshape(-1)
+    picked = cv2.dnn.NMSBoxes(moved.tolist(), score.tolist(), how.min_score, how.iou)
+    kept: NDArray[np.int64] = np.asarray(picked, np.int64).reshape(-1)
     kept = kept[: how.max_detections]
     xyxy = _to_ratios(tlwh[kept], image_hw, spec)
     return Boxes(xyxy, label[kept].astype(np.int64), score[kept], score[kept])

@@ -6,6 +6,7 @@ installing. A failed or wrong download leaves the cache as it was.
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -98,6 +99,6 @@ def require_sha256(path: Path, expected: str, what: str) -> None:
 def place(source: Path, target: Path) -> None:
     """Move into the cache in one step, so that no other process ever sees half a file."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}.{tempfile.gettempprefix()}-{id(source)}")
+    partial = target.with_name(f".{target.name}.{os.getpid()}")
     shutil.copyfile(source, partial)
     partial.replace(target)

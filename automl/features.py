@@ -1,0 +1,127 @@
+"""Features of frozen backbones, computed once with OpenVINO and kept on disk.
+
+The cache key is (weights, fit, image, policy): `TENSHOT_HOME/features/<weights>-<fit>/<image>-<policy>.npy` holds
+[V, D] float16 rows, one a view. Deleting the folder loses nothing but time.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tenshot.automl.backbones import BACKBONES
+from tenshot.automl.base import catalogue, fetch
+from tenshot.automl.bundle import Input
+from tenshot.automl.predictor import RGB, prepare
+from tenshot.automl.views import view
+
+if TYPE_CHECKING:
+    from tenshot.automl.networks import Backbone
+    from tenshot.projects.workspace import Workspace
+
+Features = NDArray[np.float32]
+"""[N, V, D]"""
+FIRST_TAP = 2
+"""Earlier stages see only edges and colours and are too large to be worth their time."""
+BATCH = 8
+CACHE_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image to learn from. `pixels()` decodes it, upright RGB."""
+
+    id: str
+    pixels: Callable[[], RGB]
+
+
+class Extractor:
+    """The taps of one backbone."""
+
+    def __init__(self, workspace: Workspace, name: str, fit: Literal["crop", "stretch", "letterbox"]) -> None:
+        self.name = name
+        self.row = catalogue.row(name)
+        self.weights = fetch.ensure(workspace, name)
+        self.folder = workspace.features / f"{self.row.sha256[:12]}-{fit}-{CACHE_FORMAT}"
+        self._ir = workspace.cache / "compiled" / f"{self.row.sha256[:12]}-taps{FIRST_TAP}-{CACHE_FORMAT}.xml"
+        backbone = self.backbone()
+        self.spec: Input = replace(backbone.spec, fit=fit)
+        self.depth = backbone.depth
+        self._compiled, self.slices = self._compile(backbone)
+
+    def backbone(self) -> Backbone:
+        """A fresh trainable copy."""
+        return BACKBONES.get(self.name)(self.weights)
+
+    def columns(self, taps: Sequence[int]) -> NDArray[np.int64]:
+        """Columns of a feature row that hold these taps, in the order of the stages."""
+        return np.concatenate([np.arange(*self.slices[tap]) for tap in sorted(taps)])
+
+    def features(self, pictures: Sequence[Picture], policy: str, views: int, check: Callable[[], None]) -> Features:
+        """[N, V, D]. `check` is called between images and may raise to stop; what was computed stays cached."""
+        rows = []
+        for picture in pictures:
+            check()
+            rows.append(self._of(picture, policy, 1 if policy == "plain" else views))
+        return np.stack(rows)
+
+    def _of(self, picture: Picture, policy: str, views: int) -> NDArray[np.float32]:
+        path = self.folder / f"{picture.id}-{policy}.npy"
+        known = _read(path)
+        if known is not None and len(known) >= views:
+            return known[:views].astype(np.float32)
+        image = picture.pixels()
+        inputs = [prepare(view(image, picture.id, policy, k), self.spec) for k in range(views)]
+        found = np.concatenate([self._run(np.stack(part)) for part in _batches(inputs)])
+        _write(path, found.astype(np.float16))
+        # The very first use must give the same numbers as every later one, so both go through float16.
+        return found.astype(np.float16).astype(np.float32)
+
+    def _run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.array(self._compiled(batch)[0], np.float32)
+
+    def _compile(self, backbone: Backbone) -> tuple[Any, dict[int, tuple[int, int]]]:
+        import openvino
+        import torch
+
+        from tenshot.automl.networks import TapNetwork, pool
+        from tenshot.automl.training.export import to_openvino
+
+        slices, start = {}, 0
+        with torch.no_grad():
+            x = torch.zeros(1, 3, self.spec.height, self.spec.width)
+            for index, stage in enumerate(backbone.stages):
+                x = stage(x)
+                if index >= FIRST_TAP:
+                    width = pool(x, last=index == backbone.depth - 1).shape[1]
+                    slices[index] = (start, start + width)
+                    start += width
+        if not self._ir.is_file():
+            to_openvino(TapNetwork(backbone, FIRST_TAP), self.spec, self._ir)
+        return openvino.Core().compile_model(self._ir, "CPU", {"INFERENCE_PRECISION_HINT": "f32"}), slices
+
+
+def _batches(inputs: list[NDArray[np.float32]]) -> Iterator[list[NDArray[np.float32]]]:
+    for start in range(0, len(inputs), BATCH):
+        yield inputs[start : start + BATCH]
+
+
+def _read(path: Path) -> NDArray[np.float16] | None:
+    try:
+        return np.asarray(np.load(path, allow_pickle=False), np.float16)
+    except (OSError, ValueError):
+        return None  # absent, or cut short by a power failure: computed again
+
+
+def _write(path: Path, rows: NDArray[np.float16]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    with partial.open("wb") as sink:
+        np.save(sink, rows)
+    partial.replace(path)

@@ -1,0 +1,68 @@
+"""Fitting a head on taps: standardise, turn into the few directions that the data spans, fit, and fold all of it back
+into one weight and bias on the raw features."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tenshot.automl.heads import HEADS, Bools, Floats
+
+SPREAD_FLOOR = 1e-2
+"""Of the mean spread: a feature that hardly moves in ten images must not be blown up by standardising."""
+
+
+@dataclass(frozen=True)
+class Linear:
+    weight: Floats
+    """[C, D]"""
+    bias: Floats
+    """[C]"""
+
+    def logits(self, features: NDArray[np.float32]) -> Floats:
+        """[…, D] → […, C]"""
+        return np.asarray(features @ self.weight.T + self.bias, np.float64)
+
+
+@dataclass(frozen=True)
+class Basis:
+    """z = ((x - mean) / scale) @ directions; exact for any head whose weights lie in the span of its data."""
+
+    mean: Floats
+    scale: Floats
+    directions: Floats
+    """[D, R]"""
+    rows: Floats
+    """[N, R] the training rows in the basis."""
+
+    def fold(self, weight: Floats, bias: Floats) -> Linear:
+        raw = (weight @ self.directions.T) / self.scale
+        return Linear(raw, bias - raw @ self.mean)
+
+
+def basis(x: NDArray[np.float32], *, standardise: bool) -> Basis:
+    """Of rows [N, D]. With D far above N the eigenvectors of the small Gram matrix give the span cheaply."""
+    data = np.asarray(x, np.float64)
+    mean = data.mean(axis=0)
+    spread = data.std(axis=0)
+    common = float(np.sqrt(np.square(spread).mean())) or 1.0
+    scale = np.maximum(spread, SPREAD_FLOOR * common) if standardise else np.full(len(mean), common)
+    scale *= np.sqrt(data.shape[1])  # rows of mean squared length 1, so that `strength` means the same for every tap
+    centred = (data - mean) / scale
+    values, vectors = np.linalg.eigh(centred @ centred.T) if len(data) <= data.shape[1] else (None, None)
+    if values is None or vectors is None:
+        _, sizes, transposed = np.linalg.svd(centred, full_matrices=False)
+        keep = sizes > 1e-6 * sizes[0]
+        directions = transposed[keep].T
+    else:
+        keep = values > 1e-9 * values[-1]
+        directions = (centred.T @ vectors[:, keep]) / np.sqrt(values[keep])
+    return Basis(mean, scale, directions, centred @ directions)
+
+
+def fit(found: Basis, y: Bools, *, head: str, exclusive: bool, strength: float) -> Linear:
+    """A head on the rows of `found`; y is [N, C]."""
+    weight, bias = HEADS.get(head)(found.rows, y, exclusive, strength)
+    return found.fold(weight, bias)

@@ -1,0 +1,82 @@
+"""The networks that training works with and that the bundle exports.
+
+A backbone is a list of stages. A *tap* is the pooled output of one stage: the last stage gives what the network was
+pretrained for (average pooling); an earlier one gives average, maximum and standard deviation of its maps, which tell
+more about texture and small defects (measured in docs/benchmarks.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from tenshot.automl.bundle import Input
+
+STD_FLOOR = 1e-6
+
+
+class Backbone(nn.Module):
+    """Stages of a pretrained network, in evaluation mode, without its classifier."""
+
+    def __init__(self, name: str, stages: Sequence[nn.Module], spec: Input) -> None:
+        super().__init__()
+        self.name = name
+        self.stages = nn.ModuleList(stages)
+        self.spec = spec
+        self.eval()
+
+    @property
+    def depth(self) -> int:
+        return len(self.stages)
+
+
+def pool(maps: Tensor, *, last: bool) -> Tensor:
+    """[N, C, H, W] → [N, C] for the last stage, [N, 3C] (average, maximum, standard deviation) for others."""
+    mean = maps.mean((2, 3))
+    if last:
+        return mean
+    spread = (maps - mean[:, :, None, None]).square().mean((2, 3)).clamp_min(STD_FLOOR).sqrt()
+    return torch.cat([mean, maps.amax((2, 3)), spread], dim=1)
+
+
+class TapNetwork(nn.Module):
+    """[N, 3, H, W] → [N, D]: every tap of a backbone from `first` on, one after the other."""
+
+    def __init__(self, backbone: Backbone, first: int) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.first = first
+
+    def forward(self, x: Tensor) -> Tensor:
+        taps = []
+        for index, stage in enumerate(self.backbone.stages):
+            x = stage(x)
+            if index >= self.first:
+                taps.append(pool(x, last=index == self.backbone.depth - 1))
+        return torch.cat(taps, dim=1)
+
+
+class Classifier(nn.Module):
+    """[N, 3, H, W] → logits [N, C]: stages up to the last tap that is used, and one linear layer on the taps."""
+
+    def __init__(self, backbone: Backbone, taps: Sequence[int], weight: Tensor, bias: Tensor) -> None:
+        super().__init__()
+        self.taps = tuple(sorted(taps))
+        self.depth = backbone.depth
+        self.stages = nn.ModuleList(list(backbone.stages)[: self.taps[-1] + 1])
+        self.head = nn.Linear(weight.shape[1], weight.shape[0])
+        with torch.no_grad():
+            self.head.weight.copy_(weight)
+            self.head.bias.copy_(bias)
+        self.eval()
+
+    def forward(self, x: Tensor, start: int = 0) -> Tensor:
+        """`start`: index of the first stage to run; `x` is then the output of the stage before it."""
+        pooled = []
+        for index in range(start, len(self.stages)):
+            x = self.stages[index](x)
+            if index in self.taps:
+                pooled.append(pool(x, last=index == self.depth - 1))
+        return self.head(torch.cat(pooled, dim=1))

@@ -1,0 +1,1 @@
+"""Looking for the best model that the images and the budget allow."""

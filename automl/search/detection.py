@@ -1,0 +1,483 @@
+"""The search for a detector: cross-validated recipes in an Optuna study, then one fit on all images.
+
+The default recipe is tried first, and it stays unless another one beats it clearly, since the best of many noisy scores
+is too good to be true. Everything that a finished trial found (score, out-of-fold predictions) lies beside the journal,
+so that a search that was killed goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tenshot.automl.bundle import Suppression
+from tenshot.automl.detectors import DETECTORS
+from tenshot.automl.detectors.examples import Example, truth
+from tenshot.automl.detectors.recipe import Recipe
+from tenshot.automl.evaluation import outcomes
+from tenshot.automl.evaluation.outcomes import Boxes, DetectionOutcome
+from tenshot.automl.predictor import prepare, suppress
+from tenshot.automl.search.detection_budget import Cost, Plan, epochs_within, plan
+from tenshot.automl.search.detection_space import (
+    Choices,
+    Space,
+    default_params,
+    default_recipe,
+    recipe_with,
+    space,
+)
+from tenshot.projects.errors import EmptyDataError, JobCancelled, TrainingError
+
+MARGIN = 0.01
+"""mAP50 by which a recipe must beat the default to replace it."""
+MOST_SKIPPED = 8
+"""Drawn recipes in a row that the time left does not allow before the search ends."""
+STATISTICS_IMAGES = 32
+PROBE_IMAGES = 4
+STUDY = "detection"
+
+Progress = Callable[[dict[str, Any]], None]
+Check = Callable[[], None]
+
+
+@dataclass(frozen=True)
+class DetectionTrial:
+    number: int
+    kind: str
+    """default, first (a known alternative) or drawn (by the sampler)."""
+    params: dict[str, float]
+    value: float | None
+    """mAP50 of the out-of-fold predictions of all images; None if the trial did not finish."""
+    sd: float | None
+    """Standard deviation of the folds' mAP50."""
+    seconds: float
+    state: str
+    """complete, pruned or fail."""
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class DetectionResult:
+    recipe: Recipe
+    detector: Any
+    """Trained on all images with `recipe`; a detector of the family."""
+    suppression: Suppression
+    outcome: DetectionOutcome | None
+    """Out-of-fold predictions of the chosen recipe; None: the budget allowed no cross-validation."""
+    metric: float | None
+    """mAP50 of `outcome`; None: unknown."""
+    fold_scores: tuple[float, ...]
+    history: tuple[dict[str, float], ...]
+    """One row per epoch of the final fit: epoch and mean losses."""
+    trials: tuple[DetectionTrial, ...]
+    plan: Plan
+    seconds: float
+
+
+def search(
+    train_examples: Sequence[Example],
+    labels: Sequence[str],
+    *,
+    weights: Path,
+    budget_s: float,
+    trials: int,
+    seed: int,
+    journal: Path,
+    progress: Progress = lambda _: None,
+    check: Check = lambda: None,
+    threads: int = 0,
+    family: str = "yolov8n",
+    rules: Space | None = None,
+) -> DetectionResult:
+    """The best recipe that `budget_s` seconds of wall clock and `trials` trials find, and a detector trained with it.
+
+    weights: the base network's ONNX file. journal: Optuna's journal; a second call with the same file and images
+    continues the search (its budget is its own). progress gets `{"stage", "trial", "fold", "epoch", "epochs", "best",
+    "left_s"}`. check raises to cancel. Raises EmptyDataError, TrainingError, JobCancelled.
+    """
+    if not any(example.boxes for example in train_examples):
+        raise EmptyDataError("none of the training images has a box", hint="label at least a few images")
+    run = _Search(
+        examples=list(train_examples),
+        labels=tuple(labels),
+        weights=weights,
+        end=time.monotonic() + budget_s,
+        budget_s=budget_s,
+        trials=trials,
+        seed=seed,
+        journal=journal,
+        progress=progress,
+        check=check,
+        threads=threads,
+        family=DETECTORS.get(family),
+        rules=rules or space(),
+    )
+    return run.result()
+
+
+@dataclass
+class _Search:
+    examples: list[Example]
+    labels: tuple[str, ...]
+    weights: Path
+    end: float
+    budget_s: float
+    trials: int
+    seed: int
+    journal: Path
+    progress: Progress
+    check: Check
+    threads: int
+    family: Any
+    rules: Space
+
+    def result(self) -> DetectionResult:
+        started = time.monotonic()
+        self.default = default_recipe(self.examples, self.rules)
+        self.cost = self._measured_cost(self.default)
+        self.study = self._study()
+        self.plan = self._planned()
+        self.default = self.default.with_(epochs=self.plan.epochs)
+        if self.plan.folds:
+            self._try_recipes()
+        best = self._chosen()
+        recipe = Recipe.from_json(best.user_attrs["recipe"]) if best else self.default
+        detector, recipe, history = self._final(recipe)
+        suppression, outcome = self._suppression(best) if best else (self._plain_suppression(), None)
+        return DetectionResult(
+            recipe=recipe,
+            detector=detector,
+            suppression=suppression,
+            outcome=outcome,
+            metric=map50(outcome) if outcome else None,
+            fold_scores=tuple(best.user_attrs["fold_scores"]) if best else (),
+            history=history,
+            trials=tuple(_described(t) for t in self.study.trials if t.state.is_finished()),
+            plan=self.plan,
+            seconds=time.monotonic() - started,
+        )
+
+    # The study ------------------------------------------------------------------------------------------------
+
+    def _study(self) -> Any:
+        import optuna
+        from optuna.storages import JournalStorage
+        from optuna.storages.journal import JournalFileBackend
+
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        self.journal.parent.mkdir(parents=True, exist_ok=True)
+        study = optuna.create_study(
+            study_name=STUDY,
+            storage=JournalStorage(JournalFileBackend(str(self.journal))),
+            direction="maximize",
+            pruner=optuna.pruners.MedianPruner(n_startup_trials=4),
+            load_if_exists=True,
+        )
+        # A continued search must not draw the points again that it drew before.
+        study.sampler = optuna.samplers.TPESampler(seed=self.seed + len(study.trials), n_startup_trials=5)
+        self._claim(study)
+        for trial in study.trials:
+            if not trial.state.is_finished():
+                study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+        return study
+
+    def _claim(self, study: Any) -> None:
+        """The journal belongs to these images and labels. Raises TrainingError if it is another search's."""
+        rows = [(e.image, e.group, [(b.label, *b.xyxy) for b in e.boxes]) for e in self.examples]
+        text = json.dumps([self.labels, rows, self.seed, self.rules.model_dump()])
+        mine = hashlib.sha256(text.encode()).hexdigest()
+        found = study.user_attrs.get("fingerprint", mine)
+        if found != mine:
+            raise TrainingError(
+                f"{self.journal} belongs to a search over other images, labels or settings",
+                hint="give this training a journal of its own",
+            )
+        study.set_user_attr("fingerprint", mine)
+
+    def _planned(self) -> Plan:
+        """A continued search keeps its folds and epochs, so that its trials can be compared."""
+        kept = self.study.user_attrs.get("plan")
+        if kept and any(t.state.name == "COMPLETE" for t in self.study.trials):
+            return Plan(**kept)
+        groups = len({e.group or e.image for e in self.examples})
+        made = plan(self.end - time.monotonic(), len(self.examples), groups, self.default, self.cost)
+        self.study.set_user_attr("plan", asdict(made))
+        return made
+
+    def _try_recipes(self) -> None:
+        self.folds = self._folds()
+        skipped = 0
+        while skipped < MOST_SKIPPED and self._finished() < self.trials:
+            self.check()
+            trial, recipe = self._ask()
+            if not self._affordable(recipe):
+                self._tell(trial, "PRUNED")
+                skipped += 1
+                continue
+            skipped = 0
+            self._try(trial, recipe)
+
+    def _finished(self) -> int:
+        return sum("recipe" in t.user_attrs and t.state.is_finished() for t in self.study.trials)
+
+    def _ask(self) -> tuple[Any, Recipe]:
+        kind, row = self._known_row()
+        if row:
+            self.study.enqueue_trial(row)
+        trial = self.study.ask()
+        params = {name: _suggest(trial, name, how) for name, how in self.rules.space.items()}
+        trial.set_user_attr("kind", kind)
+        return trial, recipe_with(self.default, params)
+
+    def _known_row(self) -> tuple[str, dict[str, float] | None]:
+        """The default, then the known alternatives, each unless it was tried before; then nothing."""
+        base = default_params(self.rules, self.default)
+        tried = [t.params for t in self.study.trials if t.state.name != "FAIL" or "error" in t.user_attrs]
+        for number, row in enumerate(({}, *self.rules.first)):
+            params = {**base, **row}
+            if params not in tried:
+                return ("first" if number else "default"), params
+        return "drawn", None
+
+    def _affordable(self, recipe: Recipe) -> bool:
+        """Its folds and the dearest final fit that may follow fit into the time left. The first trial always does: the
+        plan was made for it."""
+        if not self._complete():
+            return True
+        finals = [self.cost.fit_s(len(self.examples), r) for r in (recipe, *self._complete_recipes())]
+        needed = self.cost.folds_s(len(self.examples), self.plan.folds, recipe) + max(finals)
+        return time.monotonic() + 1.1 * needed < self.end
+
+    def _complete(self) -> list[Any]:
+        return [t for t in self.study.trials if t.state.name == "COMPLETE"]
+
+    def _complete_recipes(self) -> list[Recipe]:
+        best = self._chosen()
+        return [Recipe.from_json(best.user_attrs["recipe"])] if best else []
+
+    def _try(self, trial: Any, recipe: Recipe) -> None:
+        started = time.monotonic()
+        trial.set_user_attr("recipe", recipe.to_json())
+        try:
+            scores = self._cross_validate(trial, recipe)
+        except JobCancelled:
+            self._tell(trial, "FAIL")
+            raise
+        except TrainingError as error:
+            trial.set_user_attr("error", error.message)
+            self._tell(trial, "FAIL")
+            return
+        except BaseException:
+            self._tell(trial, "FAIL")
+            raise
+        trial.set_user_attr("seconds", round(time.monotonic() - started, 2))
+        if scores is None:
+            self._tell(trial, "PRUNED")
+            return
+        trial.set_user_attr("fold_scores", scores)
+        self.study.tell(trial, map50(self._load(trial.number, Suppression())))
+
+    def _tell(self, trial: Any, state: str) -> None:
+        import optuna
+
+        self.study.tell(trial, state=optuna.trial.TrialState[state])
+
+    def _chosen(self) -> Any:
+        """The best finished trial, or the default if that is within MARGIN of it; None before any finished."""
+        done = self._complete()
+        if not done:
+            return None
+        best = max(done, key=lambda t: (t.value, -t.number))
+        default = [t for t in done if t.user_attrs["kind"] == "default"]
+        return default[0] if default and default[0].value + MARGIN >= best.value else best
+
+    # Training -------------------------------------------------------------------------------------------------
+
+    def _folds(self) -> list[Any]:
+        from tenshot.automl.search.folds import folds
+
+        counts = {name: sum(any(b.label == name for b in e.boxes) for e in self.examples) for name in self.labels}
+        rarest = [min({b.label for b in e.boxes}, key=lambda n: (counts[n], n), default="") for e in self.examples]
+        strata = [self.labels.index(name) if name else len(self.labels) for name in rarest]
+        names = [e.group or e.image for e in self.examples]
+        index = {name: i for i, name in enumerate(dict.fromkeys(names))}
+        return folds(strata, [index[n] for n in names], count=self.plan.folds, seed=self.seed)
+
+    def _cross_validate(self, trial: Any, recipe: Recipe) -> list[float] | None:
+        """mAP50 of each fold, after saving the out-of-fold predictions; None if it was pruned on the way."""
+        grid = self._grid()
+        found: list[dict[int, Boxes]] = [{} for _ in grid]
+        scores: list[float] = []
+        for number, (train, held) in enumerate(self.folds):
+            detector = self._fit(recipe, [self.examples[i] for i in train], trial=trial.number, fold=number)
+            for i in held.tolist():
+                for per_image, boxes in zip(found, self._predict(detector, self.examples[i], grid), strict=True):
+                    per_image[i] = boxes
+            # The grid's first entry is the suppression that recipes are compared with.
+            scores.append(map50(self._outcome({i: found[0][i] for i in held.tolist()})))
+            trial.report(float(np.mean(scores)), number)
+            if number + 1 < len(self.folds) and trial.should_prune():
+                return None
+        for how, predictions in zip(grid, found, strict=True):
+            outcomes.save(self._outcome(predictions), self._path(trial.number, how))
+        return scores
+
+    def _fit(self, recipe: Recipe, examples: list[Example], *, trial: int | None, fold: int | None) -> Any:
+        images = [e.pixels() for e in examples[:STATISTICS_IMAGES]]
+        base = self.family.load_base(self.weights, self.labels, images=images, image_size=recipe.image_size)
+        rows: list[dict[str, float]] = []
+
+        def on_epoch(epoch: int, epochs: int, losses: dict[str, float]) -> None:
+            rows.append({"epoch": float(epoch), **losses})
+            best = self._chosen()
+            self.progress(
+                {
+                    "stage": "final" if trial is None else "trial",
+                    "trial": trial,
+                    "fold": fold,
+                    "epoch": epoch,
+                    "epochs": epochs,
+                    "best": best.value if best else None,
+                    "left_s": max(0.0, self.end - time.monotonic()),
+                }
+            )
+
+        started = time.monotonic()
+        detector = self.family.train(
+            base,
+            examples,
+            recipe,
+            seed=self.seed,
+            threads=self.threads,
+            on_epoch=on_epoch,
+            check=self.check,
+            deadline=self.end,
+        )
+        self._learn_cost(recipe, len(examples) * len(rows), time.monotonic() - started)
+        self.history = tuple(rows)
+        return detector
+
+    def _final(self, recipe: Recipe) -> tuple[Any, Recipe, tuple[dict[str, float], ...]]:
+        epochs = epochs_within(self.end - time.monotonic(), len(self.examples), recipe, self.cost)
+        # A few epochs less are better than a schedule that is cut off; many epochs fewer only if the budget says so.
+        fitting = recipe.with_(epochs=epochs)
+        detector = self._fit(fitting, self.examples, trial=None, fold=None)
+        return detector, fitting, self.history
+
+    def _measured_cost(self, recipe: Recipe) -> Cost:
+        """Seconds per view, from the second epoch of a training on a few images."""
+        few = [e for e in self.examples if e.boxes][:PROBE_IMAGES]
+        images = [e.pixels() for e in few]
+        base = self.family.load_base(self.weights, self.labels, images=images, image_size=recipe.image_size)
+        at: list[float] = []
+        self.family.train(
+            base,
+            few,
+            recipe.with_(epochs=2),
+            seed=self.seed,
+            threads=self.threads,
+            on_epoch=lambda *_: at.append(time.monotonic()),
+            check=self.check,
+        )
+        return Cost((at[1] - at[0]) / len(few), recipe.image_size)
+
+    def _learn_cost(self, recipe: Recipe, views: int, seconds: float) -> None:
+        """The last real fit says more than the probe: start-up and a busy machine are in it."""
+        if views:
+            one = replace(self.cost, view_s=1.0).fit_s(1, recipe.with_(epochs=1))
+            self.cost = replace(self.cost, view_s=seconds / (views * one))
+
+    # Predictions ----------------------------------------------------------------------------------------------
+
+    def _predict(self, detector: Any, example: Example, grid: Sequence[Suppression]) -> list[Boxes]:
+        image, spec = example.pixels(), self.family.input_spec(detector.image_size)
+        output = self.family.network(detector)(prepare(image, spec)[None])[0]
+        return [suppress(output, image.shape[:2], spec, how) for how in grid]
+
+    def _outcome(self, predictions: Mapping[int, Boxes]) -> DetectionOutcome:
+        rows = sorted(predictions)
+        return DetectionOutcome(
+            self.labels,
+            tuple(self.examples[i].image for i in rows),
+            tuple(truth(self.examples[i], self.labels) for i in rows),
+            tuple(predictions[i] for i in rows),
+        )
+
+    def _grid(self) -> list[Suppression]:
+        """The bundle's default first, then the configured ones; class-agnostic as well if there are several labels."""
+        ways = [Suppression(iou=iou) for iou in self.rules.suppression.iou]
+        if len(self.labels) > 1:
+            ways += [replace(way, class_agnostic=True) for way in ways]
+        return [Suppression(), *(way for way in ways if way != Suppression())]
+
+    def _path(self, trial: int, how: Suppression) -> Path:
+        name = f"iou{how.iou:g}{'-any' if how.class_agnostic else ''}.npz"
+        return self.journal.parent / f"{self.journal.stem}-trials" / str(trial) / name
+
+    def _load(self, trial: int, how: Suppression) -> DetectionOutcome:
+        outcome = outcomes.load(self._path(trial, how))
+        assert isinstance(outcome, DetectionOutcome)  # noqa: S101  # written by this class
+        return outcome
+
+    def _suppression(self, trial: Any) -> tuple[Suppression, DetectionOutcome]:
+        """The way of suppressing with the best out-of-fold mAP50 (the default if it is as good), and its outcome."""
+        ways = [(how, self._load(trial.number, how)) for how in self._grid()]
+        scores = [map50(outcome) for _, outcome in ways]
+        how, outcome = ways[int(np.argmax(scores))] if max(scores) > scores[0] + MARGIN / 2 else ways[0]
+        return _limited(how, outcome, self.rules.suppression.max_detections)
+
+    def _plain_suppression(self) -> Suppression:
+        most = max(len(e.boxes) for e in self.examples)
+        fitting = [limit for limit in sorted(self.rules.suppression.max_detections) if limit >= 3 * most]
+        return Suppression(max_detections=fitting[0] if fitting else max(self.rules.suppression.max_detections))
+
+
+def map50(outcome: DetectionOutcome) -> float:
+    """0…1; 0 where it is undefined (no box in any image)."""
+    from tenshot.automl.evaluation.detection_metrics import detection_metrics
+
+    return detection_metrics(outcome).get("map50", 0.0)
+
+
+def _limited(
+    how: Suppression, outcome: DetectionOutcome, limits: Sequence[int]
+) -> tuple[Suppression, DetectionOutcome]:
+    """The smallest number of boxes per image that costs no mAP50 and leaves room above the fullest training image."""
+    whole, most = map50(outcome), max(len(boxes) for boxes in outcome.truth)
+    for limit in sorted(limits):
+        shorter = replace(outcome, predictions=tuple(_first(boxes, limit) for boxes in outcome.predictions))
+        if limit >= 2 * most and map50(shorter) >= whole - 0.002:
+            return replace(how, max_detections=limit), shorter
+    return how, outcome
+
+
+def _first(boxes: Boxes, count: int) -> Boxes:
+    return Boxes(boxes.xyxy[:count], boxes.label[:count], boxes.score[:count], boxes.raw[:count])
+
+
+def _suggest(trial: Any, name: str, how: Any) -> float:
+    if isinstance(how, Choices):
+        return float(trial.suggest_categorical(name, how.choices))
+    return float(trial.suggest_float(name, how.low, how.high, log=how.log))
+
+
+def _described(trial: Any) -> DetectionTrial:
+    scores = trial.user_attrs.get("fold_scores")
+    return DetectionTrial(
+        number=trial.number,
+        kind=trial.user_attrs.get("kind", "drawn"),
+        params=dict(trial.params),
+        value=trial.value if scores else None,
+        sd=float(np.std(scores)) if scores else None,
+        seconds=trial.user_attrs.get("seconds", 0.0),
+        state=trial.state.name.lower(),
+    )

@@ -1,0 +1,60 @@
+"""How many folds and epochs of detector training a wall-clock budget allows. Pure arithmetic; time is a parameter.
+
+One view is one image in one epoch. A fit on n images for E epochs is n · E views; k folds cost k − 1 fits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tenshot.automl.detectors.recipe import Recipe
+
+SAFETY = 0.85
+"""Share of the budget that is planned; the rest is for loading, predictions and noise."""
+FOLDS_FOR = ((30.0, 5), (10.0, 3), (2.0, 2))
+"""At least so many fits affordable → folds: at least the default trial and a few more must fit beside the final fit."""
+LEAST_OF_EPOCHS = 0.4
+"""A cross-validated default with fewer than this share of its epochs says little; then there is only a plain fit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    folds: int
+    """0: no cross-validation, the metric stays unknown."""
+    epochs: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Seconds of one view at one image size; other sizes cost in proportion to their area."""
+
+    view_s: float
+    image_size: int
+
+    def fit_s(self, images: int, recipe: Recipe) -> float:
+        """Backbone-frozen training saves about a third (no gradients below the neck)."""
+        share = 0.7 if recipe.freeze >= 10 else 1.0
+        return images * recipe.epochs * self.view_s * share * (recipe.image_size / self.image_size) ** 2
+
+    def folds_s(self, images: int, folds: int, recipe: Recipe) -> float:
+        return max(0, folds - 1) * self.fit_s(images, recipe)
+
+
+def plan(budget_s: float, images: int, groups: int, recipe: Recipe, cost: Cost) -> Plan:
+    """Folds and epochs for the default recipe: cross-validated trials and a final fit, or less if that does not fit."""
+    fits = SAFETY * budget_s / max(cost.fit_s(images, recipe), 1e-9)
+    shortened = max(1, int(recipe.epochs * min(1.0, fits)))
+    if groups < 2:
+        return Plan(0, shortened)
+    for least, folds in FOLDS_FOR:
+        if fits >= least:
+            return Plan(min(folds, groups), recipe.epochs)
+    if fits / 2 >= LEAST_OF_EPOCHS:
+        return Plan(2, int(recipe.epochs * fits / 2))
+    return Plan(0, shortened)
+
+
+def epochs_within(seconds: float, images: int, recipe: Recipe, cost: Cost) -> int:
+    """As many of the recipe's epochs as fit, at least 1."""
+    fitting = SAFETY * seconds * recipe.epochs / max(cost.fit_s(images, recipe), 1e-9)
+    return max(1, min(recipe.epochs, int(fitting)))

@@ -1,0 +1,135 @@
+"""`configs/search_spaces/detection.yaml`, read strictly, and the default recipe that it gives for a set of images."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from tenshot.automl.detectors.examples import Example
+from tenshot.automl.detectors.recipe import Recipe, rounded_size
+from tenshot.projects.errors import SettingsError
+
+SCALE_OF_SIZE = "scale_of_size"
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SizeRule(_Strict):
+    box_px: float = Field(gt=0)
+    lowest: int = Field(ge=32, multiple_of=32)
+    highest: int = Field(ge=32, multiple_of=32)
+
+
+class EpochRule(_Strict):
+    views: float = Field(gt=0)
+    lowest: int = Field(ge=1)
+    highest: int = Field(ge=1)
+
+
+class BatchRule(_Strict):
+    share: float = Field(gt=0, le=1)
+    lowest: int = Field(ge=1)
+    highest: int = Field(ge=1)
+
+
+class Choices(_Strict):
+    choices: tuple[float, ...] = Field(min_length=1)
+
+
+class Range(_Strict):
+    low: float
+    high: float
+    log: bool = False
+
+
+class SuppressionGrid(_Strict):
+    iou: tuple[float, ...] = Field(min_length=1)
+    max_detections: tuple[int, ...] = Field(min_length=1)
+
+
+class Space(_Strict):
+    image_size: SizeRule
+    epochs: EpochRule
+    batch: BatchRule
+    default: dict[str, float]
+    first: tuple[dict[str, float], ...]
+    space: dict[str, Choices | Range]
+    suppression: SuppressionGrid
+
+    @model_validator(mode="after")
+    def _only_recipe_fields(self) -> Space:
+        known = {f.name for f in fields(Recipe)} - {"image_size", "epochs", "batch"}
+        named = {*self.default, *self.space, *(key for row in self.first for key in row)} - {SCALE_OF_SIZE}
+        if named - known:
+            raise ValueError(f"no recipe has {', '.join(sorted(named - known))}")
+        return self
+
+
+@cache
+def space() -> Space:
+    """Raises SettingsError naming the dotted path of what is wrong."""
+    name = "search_spaces/detection.yaml"
+    return parse(yaml.safe_load((files("tenshot.configs") / name).read_text("utf-8")), name)
+
+
+def parse(document: Mapping[str, Any], name: str) -> Space:
+    try:
+        return Space.model_validate(document)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise SettingsError(f"{name}: {where or 'top level'}: {first['msg']}", hint="see the comments there") from None
+
+
+def default_recipe(examples: Sequence[Example], rules: Space) -> Recipe:
+    """The recipe that is tried first: image size from the boxes, epochs and batch from the number of images."""
+    epochs, batch, images = rules.epochs, rules.batch, max(1, len(examples))
+    passes = round(epochs.views / math.sqrt(images))
+    recipe = Recipe(
+        image_size=_image_size(examples, rules),
+        epochs=min(epochs.highest, max(epochs.lowest, passes)),
+        batch=min(batch.highest, max(batch.lowest, round(batch.share * images))),
+    )
+    return recipe_with(recipe, rules.default)
+
+
+def recipe_with(recipe: Recipe, params: Mapping[str, float]) -> Recipe:
+    """`recipe` with a trial's parameters; counts become whole numbers again."""
+    changes: dict[str, Any] = {key: value for key, value in params.items() if key != SCALE_OF_SIZE}
+    for key in ("freeze", "close_mosaic"):
+        if key in changes:
+            changes[key] = int(changes[key])
+    if SCALE_OF_SIZE in params:
+        changes["image_size"] = rounded_size(recipe.image_size * params[SCALE_OF_SIZE], lowest=64)
+    return recipe.with_(**changes)
+
+
+def default_params(rules: Space, recipe: Recipe) -> dict[str, float]:
+    """The default as a point of the search space."""
+    return {key: 1.0 if key == SCALE_OF_SIZE else float(getattr(recipe, key)) for key in rules.space}
+
+
+def _image_size(examples: Sequence[Example], rules: Space) -> int:
+    """So large that small boxes (lower quartile of √area) get `box_px` pixels, within the rule's limits."""
+    sides = [side for example in examples for side in _box_sides(example)]
+    wanted = rules.image_size.box_px / max(float(np.quantile(sides, 0.25)), 1e-3) if sides else 0.0
+    return rounded_size(min(rules.image_size.highest, max(rules.image_size.lowest, wanted)))
+
+
+def _box_sides(example: Example) -> list[float]:
+    """√area of each box as a ratio of the image's longer side."""
+    if not example.boxes:
+        return []
+    height, width = example.pixels().shape[:2]
+    longer = max(height, width)
+    return [math.sqrt(box.width * width * box.height * height) / longer for box in example.boxes]

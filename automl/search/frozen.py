@@ -1,0 +1,111 @@
+"""Candidates of the first kind: a linear head on the features of a frozen backbone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tenshot.automl.features import Extractor, Features, Picture
+from tenshot.automl.heads import Bools, Floats
+from tenshot.automl.linear import Basis, Linear, basis, fit
+from tenshot.automl.search.folds import Fold
+
+if TYPE_CHECKING:
+    from tenshot.projects.workspace import Workspace
+
+FIT = "stretch"
+"""Nothing of a user's image is cut away: the defect may be at its edge."""
+MOST_ROWS = 1600
+"""Views are taken until there are so many rows; beyond it they cost more than they bring."""
+
+
+@dataclass(frozen=True)
+class Learning:
+    """What there is to learn from."""
+
+    pictures: Sequence[Picture]
+    truth: Bools
+    """[N, C]"""
+    labels: tuple[str, ...]
+    exclusive: bool
+    groups: Sequence[int]
+
+    @property
+    def views(self) -> int:
+        return int(np.clip(MOST_ROWS // max(1, len(self.pictures)), 1, 8))
+
+    @property
+    def strata(self) -> list[int]:
+        """The label of each image, or a number for its combination of labels."""
+        if self.exclusive:
+            return [int(v) for v in self.truth.argmax(axis=1)]
+        _, numbers = np.unique(self.truth, axis=0, return_inverse=True)
+        return [int(v) for v in np.asarray(numbers).reshape(-1)]
+
+
+@dataclass
+class Frozen:
+    workspace: Workspace
+    data: Learning
+    check: Callable[[], None]
+    seconds_per_view: dict[str, float] = field(default_factory=dict)
+    _extractors: dict[str, Extractor] = field(default_factory=dict)
+    _features: dict[tuple[str, str], Features] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._basis = lru_cache(maxsize=64)(self._basis_of)
+
+    def extractor(self, backbone: str) -> Extractor:
+        if backbone not in self._extractors:
+            self._extractors[backbone] = Extractor(self.workspace, backbone, FIT)  # type: ignore[arg-type]
+        return self._extractors[backbone]
+
+    def features(self, backbone: str, policy: str) -> Features:
+        """[N, V, D], from memory, disk or the network."""
+        key = (backbone, policy)
+        if key not in self._features:
+            extractor, started = self.extractor(backbone), monotonic()
+            self._features[key] = extractor.features(self.data.pictures, policy, self.data.views, self.check)
+            views = self._features[key].shape[0] * self._features[key].shape[1]
+            self.seconds_per_view.setdefault(backbone, (monotonic() - started) / views)
+        return self._features[key]
+
+    def out_of_fold(self, params: dict[str, Any], folds: Sequence[Fold]) -> Floats:
+        """[N, C] logits of each image by the head that did not see it; the image is seen as it is (view 0)."""
+        x = self._columns(params)
+        logits = np.zeros(self.data.truth.shape)
+        for train, held in folds:
+            self.check()
+            logits[held] = self._fit(params, train).logits(x[held, 0])
+        return logits
+
+    def fit(self, params: dict[str, Any]) -> Linear:
+        """The head on all images."""
+        return self._fit(params, np.arange(len(self.data.pictures)))
+
+    def fit_on(self, params: dict[str, Any], train: Any) -> Linear:
+        return self._fit(params, train)
+
+    def _fit(self, params: dict[str, Any], train: Any) -> Linear:
+        found = self._basis(params["backbone"], params["policy"], params["taps"], params["standardise"], tuple(train))
+        views = len(found.rows) // len(train)
+        y = np.repeat(self.data.truth[train], views, axis=0)
+        return fit(found, y, head=params["head"], exclusive=self.data.exclusive, strength=params["strength"])
+
+    def _basis_of(self, backbone: str, policy: str, taps: str, standardise: bool, train: tuple[int, ...]) -> Basis:
+        x = self.features(backbone, policy)[list(train)][:, :, self.extractor(backbone).columns(tap_indices(taps))]
+        return basis(x.reshape(-1, x.shape[-1]), standardise=standardise)
+
+    def _columns(self, params: dict[str, Any]) -> Features:
+        found = self.features(params["backbone"], params["policy"])
+        return found[:, :, self.extractor(params["backbone"]).columns(tap_indices(params["taps"]))]
+
+
+def tap_indices(taps: str) -> list[int]:
+    """`"3+7"` → [3, 7]."""
+    return sorted(int(part) for part in taps.split("+"))

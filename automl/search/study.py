@@ -1,0 +1,112 @@
+"""Optuna studies in a journal file: killable at any moment, and continued by the next call with the same journal."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+from optuna.trial import TrialState
+
+from tenshot.automl.search.budget import Budget
+from tenshot.automl.search.space import Space
+from tenshot.automl.training.trained import TrialRecord
+
+STARTUP_TRIALS = 16
+
+
+def open_study(journal: Path, space: Space, *, seed: int, direction: str = "minimize") -> optuna.Study:
+    """Open or continue; a new study gets the default as its first trial."""
+    journal.parent.mkdir(parents=True, exist_ok=True)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    backend = JournalFileBackend(str(journal), lock_obj=JournalFileOpenLock(str(journal)))
+    done = _finished_before(backend, space.kind)
+    study = optuna.create_study(
+        storage=JournalStorage(backend),
+        study_name=space.kind,
+        direction=direction,
+        load_if_exists=True,
+        # A continued study must not draw the same numbers again.
+        sampler=optuna.samplers.TPESampler(seed=seed + done, n_startup_trials=STARTUP_TRIALS),
+    )
+    if not done:
+        study.enqueue_trial(dict(space.default), skip_if_exists=True)
+    return study
+
+
+def _finished_before(backend: Any, name: str) -> int:
+    storage = JournalStorage(backend)
+    known = {s.study_name: s._study_id for s in storage.get_all_studies()}
+    if name not in known:
+        return 0
+    trials = storage.get_all_trials(known[name], deepcopy=False)
+    for trial in trials:
+        if trial.state == TrialState.RUNNING:  # left behind by a killed process
+            storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
+    return sum(t.state.is_finished() for t in trials)
+
+
+def run_trials(
+    study: optuna.Study,
+    space: Space,
+    score: Callable[[dict[str, Any]], tuple[float, float]],
+    *,
+    trials: int,
+    budget: Budget,
+    cost: Callable[[], float],
+    on_trial: Callable[[optuna.Study], None],
+) -> None:
+    """Ask, score (value, sd), tell, until there are `trials` finished ones or the next would not fit the budget.
+
+    `cost()` is the expected seconds of the next trial. The default runs even when the budget is gone: there is no
+    model without it.
+    """
+    while finished(study) < trials and (finished(study) == 0 or budget.left > cost()):
+        trial = study.ask()
+        started = time.time()
+        params = space.suggest(trial)
+        try:
+            value, sd = score(params)
+        except BaseException:
+            study.tell(trial, state=TrialState.FAIL)
+            raise
+        trial.set_user_attr("sd", sd)
+        trial.set_user_attr("seconds", time.time() - started)
+        study.tell(trial, value)
+        on_trial(study)
+
+
+def finished(study: optuna.Study) -> int:
+    return len(study.get_trials(deepcopy=False, states=[TrialState.COMPLETE]))
+
+
+def best_params(study: optuna.Study, count: int) -> list[dict[str, Any]]:
+    """The best `count` different choices, best first."""
+    done = study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
+    sign = 1.0 if study.direction == optuna.study.StudyDirection.MINIMIZE else -1.0
+    chosen: list[dict[str, Any]] = []
+    for trial in sorted(done, key=lambda t: (sign * (t.value or 0.0), t.number)):
+        if trial.params not in chosen:
+            chosen.append(dict(trial.params))
+    return chosen[:count]
+
+
+def records(study: optuna.Study) -> list[TrialRecord]:
+    return [
+        TrialRecord(
+            number=t.number,
+            kind=study.study_name,
+            params=dict(t.params),
+            value=t.value if t.state == TrialState.COMPLETE else None,
+            sd=t.user_attrs.get("sd"),
+            seconds=float(t.user_attrs.get("seconds", 0.0)),
+            state=t.state.name,
+            started_at=t.datetime_start.timestamp() if t.datetime_start else 0.0,
+        )
+        for t in study.get_trials(deepcopy=False)
+        if t.state != TrialState.WAITING
+    ]

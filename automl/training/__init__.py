@@ -1,0 +1,1 @@
+"""Turning labeled images into a bundle."""
