@@ -46,6 +46,10 @@ class JobSettings(_Section):
     stale_after_s: float = Field(gt=0)
 
 
+class MeteringSettings(_Section):
+    sinks: tuple[str, ...]
+
+
 class TrainingSettings(_Section):
     budget_s: float = Field(gt=0)
     trials: int = Field(ge=1)
@@ -72,6 +76,7 @@ class Settings(_Section):
     cache: CacheSettings
     images: ImageSettings
     jobs: JobSettings
+    metering: MeteringSettings
     training: TrainingSettings
     serving: ServingSettings
 

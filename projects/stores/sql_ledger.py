@@ -91,7 +91,7 @@ class Ledger(SqlPart):
         """Insert the rows whose key is new; how many these were."""
         dialect = sqlite if self.database.is_sqlite else postgresql
         statement = dialect.insert(table).on_conflict_do_nothing(index_elements=[key])
-        return sum(connection.execute(statement, row).rowcount for row in rows)
+        return connection.execute(statement, rows).rowcount if rows else 0
 
 
 def _reading(meter: Row, up_to: float) -> UsageRecord:

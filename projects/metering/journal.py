@@ -1,0 +1,100 @@
+"""Usage journals: how a process on the hot path counts without a database, and loses nothing when it dies.
+
+A journal is a text file of lines `<id> <at> <operation> <quantity> .`, appended with one `write()` each, so that lines
+of several processes never mix and a killed process leaves at most one torn line at the end. `collect` moves them into
+the store; the store remembers how many bytes of each journal it has, in the transaction that stores the records, so
+that nothing is counted twice or forgotten, however many collect at once. A torn line is never counted (it lacks the
+full stop); what is appended after it starts on a line of its own.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tenshot.projects.records import UsageRecord
+
+if TYPE_CHECKING:
+    from tenshot.projects.store import Store
+
+SUFFIX = ".journal"
+MOST_BYTES = 4 << 20
+"""Read at a time: about 80 000 lines."""
+FIRST_BYTES = 4096
+
+
+def path_in(endpoint_dir: Path) -> Path:
+    """Where the endpoint with this folder (`Workspace.endpoint_dir`) keeps its journal."""
+    return endpoint_dir / f"usage{SUFFIX}"
+
+
+def append(path: Path, operation: str, quantity: int, at: float) -> None:
+    """Count `quantity` images of `operation`, done at `at` (seconds since the epoch).
+
+    Once it returns only a power cut can lose the line. Raises OSError.
+    """
+    # The line begins with its own line break too: what a killed process left unfinished stays apart.
+    line = f"\n{secrets.token_hex(8)} {at:.6f} {operation} {quantity} .\n"
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    try:
+        if os.write(descriptor, line.encode()) < len(line.encode()):
+            raise OSError(errno.ENOSPC, "the disk is full", str(path))
+    finally:
+        os.close(descriptor)
+
+
+def collect(store: Store, directory: Path) -> int:
+    """Move what the journals under `directory` count into the store; how many records were read.
+
+    A journal lies in a folder named `PROJECT@VERSION`, where `path_in` puts it.
+    """
+    return sum(_collect_one(store, path) for path in sorted(directory.glob(f"*@*/*{SUFFIX}")))
+
+
+def _collect_one(store: Store, path: Path) -> int:
+    counted = 0
+    source = f"{path.parent.name}/{path.name}:{_first_line(path)}"
+    while True:
+        offset = store.usage_offset(source)
+        lines = _complete_lines(path, offset)
+        if not lines:
+            return counted
+        records = list(_records(lines, path))
+        if not store.add_usage_from(source, offset + len(lines), records):
+            # Another collector was faster with a part of it; go on where it stopped.
+            continue
+        counted += len(records)
+
+
+def _first_line(path: Path) -> str:
+    """Tells a journal from a later one of the same name, by the id of its first record."""
+    return _complete_lines(path, 0, FIRST_BYTES).decode("utf-8", "replace").strip().partition("\n")[0]
+
+
+def _complete_lines(path: Path, offset: int, most_bytes: int = MOST_BYTES) -> bytes:
+    """From `offset` up to the last line break; a line that is still being written waits for the next time."""
+    with path.open("rb") as stream:
+        stream.seek(offset)
+        found = stream.read(most_bytes)
+    return found[: found.rfind(b"\n") + 1]
+
+
+def _records(lines: bytes, path: Path) -> Iterator[UsageRecord]:
+    project, _, version = path.parent.name.rpartition("@")
+    for line in lines.decode("utf-8", "replace").splitlines():
+        if parsed := _parse(line):
+            token, at, operation, quantity = parsed
+            yield UsageRecord(f"journal-{token}", "image", project, int(version), operation, quantity, at, at)
+
+
+def _parse(line: str) -> tuple[str, float, str, int] | None:
+    """None for an empty or torn line."""
+    try:
+        token, at, operation, quantity, _end = line.split(" ")
+        return token, float(at), operation, int(quantity)
+    except ValueError:
+        return None
