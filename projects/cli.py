@@ -197,7 +197,9 @@ def _as_tenshot_error(error: Exception) -> TenshotError:
 def _as_usage_error(error: typer.TyperException) -> TenshotError:
     context = getattr(error, "ctx", None)
     path = context.command_path if context else "tenshot"
-    return UsageError(error.format_message(), hint=f"see: {path} --help")
+    # Typer passes on how its validator words it.
+    message = error.format_message().replace("Value error, ", "")
+    return UsageError(message, hint=f"see: {path} --help")
 
 
 def _fail(error: TenshotError, cause: Exception | None) -> int:

@@ -21,3 +21,7 @@ class SqlStore(Projects, Versions, Work, Ledger, Store):
 
     def close(self) -> None:
         self.database.close()
+
+    def __str__(self) -> str:
+        """Where it is, without the password."""
+        return str(self.database)

@@ -1,0 +1,61 @@
+"""Projects from first to last: made under a name that files can bear, deleted with everything they own."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tenshot.projects import jobs
+from tenshot.projects.errors import UsageError
+
+if TYPE_CHECKING:
+    from tenshot.projects.records import Project
+    from tenshot.projects.status import Task
+    from tenshot.projects.workspace import Workspace
+
+NAME = re.compile(r"[a-zA-Z0-9_.\-]{1,255}")
+
+
+def create(workspace: Workspace, name: str, task: Task, at: float) -> Project:
+    """Raises UsageError for a name that cannot be one, AlreadyExists."""
+    check_name(name)
+    return workspace.store.create_project(name, task, at=at)
+
+
+def check_name(name: str) -> None:
+    """Raises UsageError unless it is 1 to 255 letters, digits, `_`, `-` or `.`, and not `.` or `..`."""
+    if not NAME.fullmatch(name) or name in {".", ".."}:
+        raise UsageError(
+            f"{name!r} cannot be the name of a project",
+            hint="use 1 to 255 of the letters a-z and A-Z, digits, _ - and .",
+        )
+
+
+def delete(workspace: Workspace, name: str, at: float) -> None:
+    """Forget a project and remove its models and endpoint folders; usage records and shared images stay.
+
+    Raises ProjectNotFound, and ResourceInUse while a version trains or its endpoint exists.
+    """
+    workspace.store.project(name)
+    jobs.reap(workspace, at)
+    numbers = [version.number for version in workspace.store.versions(name)]
+    endpoint_dirs = [workspace.endpoint_dir(name, number) for number in numbers]
+    _keep_usage(workspace)
+    workspace.store.delete_project(name, at=at)
+    # The store first: files without a project are rubbish, a project without its files is broken.
+    for folder in [workspace.home / "models" / name, *endpoint_dirs]:
+        _remove(folder)
+
+
+def _keep_usage(workspace: Workspace) -> None:
+    """What its endpoints counted is in their journals, which go with the folders."""
+    from tenshot.projects.metering import journal
+
+    journal.collect(workspace.store, workspace.home / "endpoints")
+
+
+def _remove(folder: Path) -> None:
+    if folder.is_dir():
+        shutil.rmtree(folder)

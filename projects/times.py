@@ -1,0 +1,18 @@
+"""Points in time as people write them: `2026-11-23`, `2026-11-23T04:15`, `2026-11-23T04:15:00+01:00`."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from tenshot.projects.errors import UsageError
+
+
+def parse_time(text: str) -> float:
+    """Seconds since the epoch; UTC unless an offset is written. Raises UsageError."""
+    try:
+        found = datetime.fromisoformat(text.strip())
+    except ValueError:
+        raise UsageError(
+            f"{text!r} is not a date or time", hint="write for instance 2026-11-23 or 2026-11-23T04:15 (UTC)"
+        ) from None
+    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
