@@ -36,6 +36,8 @@ BASE_CLASSES = 18
 WIDEST_SHARED_BRANCH = 64
 """Up to this many labels the class branch is as wide as the base's, so that only its last convolution is new."""
 OPSET = 17
+KEPT_BYTES = 2 << 30
+"""Resized training images are kept in memory up to this size."""
 
 OnEpoch = Callable[[int, int, dict[str, float]], None]
 """epoch (1-based), epochs in all, mean losses of the epoch; may raise to stop."""
@@ -290,6 +292,8 @@ def _run_class() -> Any:
             self.rotate90 = rotate90
             self.index = {name: i for i, name in enumerate(labels)}
             super().__init__(img_path="", **options)
+            self.keep = len(examples) * 3 * self.imgsz**2 <= KEPT_BYTES
+            self.buffer = list(range(len(examples)))  # any image may join a mosaic
 
         def get_img_files(self, img_path: str) -> list[str]:
             return [f"{example.image}.png" for example in self.examples]
@@ -312,14 +316,15 @@ def _run_class() -> Any:
             }
 
         def load_image(self, i: int, rect_mode: bool = True, resize_short: bool = False) -> tuple[Any, Any, Any]:
-            if self.ims[i] is None:
-                image = self.examples[i].pixels()
-                scale = self.imgsz / max(image.shape[:2])
-                height, width = (max(1, round(side * scale)) for side in image.shape[:2])
-                self.ims[i] = np.ascontiguousarray(resize(image, width, height)[..., ::-1])  # its own order is BGR
-                self.im_hw0[i], self.im_hw[i] = image.shape[:2], (height, width)
-                self.buffer.append(i)
-            return self.ims[i], self.im_hw0[i], self.im_hw[i]
+            if self.ims[i] is not None:
+                return self.ims[i], self.im_hw0[i], self.im_hw[i]
+            image = self.examples[i].pixels()
+            scale = self.imgsz / max(image.shape[:2])
+            height, width = (max(1, round(side * scale)) for side in image.shape[:2])
+            small = np.ascontiguousarray(resize(image, width, height)[..., ::-1])  # its own order is BGR
+            if self.keep:
+                self.ims[i], self.im_hw0[i], self.im_hw[i] = small, image.shape[:2], (height, width)
+            return small, image.shape[:2], (height, width)
 
         def build_transforms(self, hyp: IterableSimpleNamespace) -> Any:
             # An explicit list replaces Ultralytics' own (blur, grey, CLAHE at 1 % each).
