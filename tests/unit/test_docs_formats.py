@@ -71,7 +71,7 @@ def test_the_example_is_recognised(example: Path, name: str) -> None:
     assert [known for known in FORMATS if FORMATS.get(known).identify(example)] == [name]
 
 
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", list(FORMATS))
 def test_the_table_of_tasks_is_true(name: str) -> None:
     row = next(line for line in PAGE.read_text("utf-8").splitlines() if line.startswith(f"| `{name}` "))
     said = {task for task, cell in zip(Task, row.split("|")[2:5], strict=True) if cell.strip() == "yes"}

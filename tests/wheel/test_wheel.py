@@ -80,6 +80,22 @@ def test_base_install_runs_the_command_line(installed: Path, tmp_path: Path) -> 
     assert "cells" in json.dumps(shown)
 
 
+def test_base_install_imports_images(installed: Path, tmp_path: Path) -> None:
+    home = {"TENSHOT_HOME": str(tmp_path / "home")}
+    make = (
+        "import cv2, numpy, pathlib\n"
+        "for label, value in (('good', 60), ('bad', 180)):\n"
+        "    pathlib.Path('photos', label).mkdir(parents=True)\n"
+        "    cv2.imwrite(f'photos/{label}/1.png', numpy.full((32, 32, 3), value, 'uint8'))\n"
+    )
+    run(installed / "python", "-c", make, cwd=tmp_path)
+    run(installed / "tenshot", "project", "create", "cells", "--task", "classification", cwd=tmp_path, **home)
+    report = json.loads(
+        run(installed / "tenshot", "dataset", "import", "cells", "photos", "--json", cwd=tmp_path, **home)
+    )
+    assert report["imported"] == 2
+
+
 def test_base_install_says_what_is_missing_for_training(installed: Path, tmp_path: Path) -> None:
     home = {"TENSHOT_HOME": str(tmp_path / "home")}
     run(installed / "tenshot", "project", "create", "cells", "--task", "classification", cwd=tmp_path, **home)
