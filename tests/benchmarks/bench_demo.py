@@ -12,18 +12,15 @@ Prints a Markdown table and appends it to docs/benchmarks.md with the command, t
 from __future__ import annotations
 
 import argparse
-import os
-import platform
 import shutil
-import sys
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
+import page
 
 from tenshot.automl.evaluation.evaluate import Evaluation, evaluate
 from tenshot.automl.evaluation.outcomes import Boxes, ClassificationOutcome, DetectionOutcome
@@ -34,7 +31,6 @@ from tenshot.serving.demo import data
 from tenshot.serving.demo.run import HEADLINE, Demo
 
 ROOT = Path(__file__).parents[2]
-PAGE = ROOT / "docs" / "benchmarks.md"
 BUDGETS_S = {"solar-cells": 120.0, "tree-crowns": 300.0}
 VIEWS = 4
 DEFAULT_SIZE_PX = 640
@@ -176,21 +172,8 @@ BASELINES: dict[str, tuple[str, Callable[[Workspace, data.DemoSet], Evaluation]]
 
 
 def report(rows: list[Row]) -> None:
-    lines = ["| set | method | on the test images (95 %) | training |", "|---|---|---|---|"]
-    lines += [f"| {name} | {method} | {metric} | {seconds:.0f} s |" for name, method, metric, seconds in rows]
-    table = "\n".join(lines)
-    sys.stdout.write(table + "\n")
-    date = datetime.now(UTC).date().isoformat()
-    heading = f"### Demo sets\n\n`make bench-demo` · {machine()} · {date}"
-    with PAGE.open("a", encoding="utf-8") as page:
-        page.write(f"\n{heading}\n\n{table}\n")
-
-
-def machine() -> str:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text("utf-8").splitlines() if info.exists() else []
-    model = next((line.partition(":")[2].strip() for line in lines if "model name" in line), platform.processor())
-    return f"{os.cpu_count()} cores, {model}, Python {platform.python_version()}"
+    cells = [(name, method, metric, f"{seconds:.0f} s") for name, method, metric, seconds in rows]
+    page.append("Demo sets", "make bench-demo", ("set", "method", "on the test images (95 %)", "training"), cells)
 
 
 if __name__ == "__main__":
