@@ -203,10 +203,10 @@ class ImageWriter:
                 name.name + stored.suffix if not is_image_name(name.name) else name.stem + stored.suffix
             )
         number, target = 2, folder / name
-        while target in self._taken:
+        while target.with_suffix("") in self._taken:  # the suffix does not count: a label file has another one
             target = folder / name.with_name(f"{name.stem}-{number}{name.suffix}")
             number += 1
-        self._taken.add(target)
+        self._taken.add(target.with_suffix(""))
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(stored, target)
         return target.relative_to(folder).as_posix()
