@@ -20,6 +20,8 @@ NO_INTERVAL = frozenset({"ece"})
 """The calibration error of a resample is larger than that of the sample (noise adds to it): a percentile interval
 would lie above the value itself."""
 UNBOUNDED = frozenset({"nll"})
+LOSSES = frozenset({"nll", "brier"})
+"""Never called unproven: the 0.30 is meant for shares, of which one wants to know whether they are high."""
 MOST_POINTS = 101
 
 Samples = dict[str, Floats]
@@ -44,7 +46,7 @@ class Evaluation:
     curves: dict[str, Any]
     """`pr`: {label: {recall, precision, threshold}}, `reliability`: list of bins."""
     unproven: list[str]
-    """Metrics whose interval is wider than 0.30."""
+    """Metrics (not losses) whose interval is wider than 0.30."""
     errors: dict[str, int] = field(default_factory=dict)
     """Detection: how many boxes are wrong in which way."""
 
@@ -93,7 +95,7 @@ def evaluate(outcome: Outcome, limits: Mapping[str, float] | None = None, *, see
         labels=_rows(outcome, metrics.limits_of(outcome.labels, limits), point, drawn),
         confusion=_confusion(outcome),
         curves={"pr": _curves(outcome), "reliability": reliability(outcome)},
-        unproven=[n for n, pair in pairs.items() if n not in UNBOUNDED and intervals.is_unproven(pair[0])],
+        unproven=[n for n, pair in pairs.items() if n not in LOSSES and intervals.is_unproven(pair[0])],
         errors=detection_metrics.error_kinds(outcome, limits) if isinstance(outcome, DetectionOutcome) else {},
     )
 

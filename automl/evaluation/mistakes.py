@@ -121,7 +121,7 @@ def _boxed(outcome: DetectionOutcome, limits: Floats, i: int, load: LoadImage) -
     ]
     false = int((~hits[said]).sum())
     said_text = f"{int(hits[said].sum())} right, {false} false"
-    truth_text = f"{len(truth)} boxes, {len(missed)} missed"
+    truth_text = f"{len(truth)} {'box' if len(truth) == 1 else 'boxes'}, {len(missed)} missed"
     return Mistake(outcome.images[i], bool(false or len(missed)), truth_text, said_text, picture, width, height, shown)
 
 

@@ -60,19 +60,20 @@ def precision_recall(curves: Mapping[str, Mapping[str, Sequence[float]]], marks:
 def reliability(after: Sequence[Mapping[str, Any]], before: Sequence[Mapping[str, Any]]) -> str:
     """Share that came true over confidence, before and after calibration, and how many scores each bin holds."""
     figure, (axes, bars) = _figure(2, height_ratios=(3, 1))
-    axes.plot([0, 1], [0, 1], color=INK, linewidth=1, linestyle=(0, (2, 2)), label="perfect")
-    for i, (name, bins) in enumerate((("after", after), ("before", before))):
-        x, y = [b["confidence"] for b in bins], [b["correct"] for b in bins]
-        axes.plot(x, y, marker="os"[i], markersize=5, linewidth=1.8, label=name, **_look(i))
-    _unit_square(axes, "", "share that came true")
-    axes.tick_params(labelbottom=False)
-    axes.legend(loc="upper left")
-    counts = [b["count"] for b in after]
-    bars.bar([b["low"] + 0.05 for b in after], counts, width=0.085, color=SERIES[0])
-    for b in after:
-        bars.text(b["low"] + 0.05, b["count"], _thousands(b["count"]), ha="center", va="bottom", fontsize=8)
-    bars.set(xlim=(-0.02, 1.02), ylim=(0, max([1, *counts]) * 1.45), xlabel="confidence", ylabel="count")
-    bars.set_yticks([])
+    with _rc():
+        axes.plot([0, 1], [0, 1], color=INK, linewidth=1, linestyle=(0, (2, 2)), label="perfect")
+        for i, (name, bins) in enumerate((("after", after), ("before", before))):
+            x, y = [b["confidence"] for b in bins], [b["correct"] for b in bins]
+            axes.plot(x, y, marker="os"[i], markersize=5, linewidth=1.8, label=name, **_look(i))
+        _unit_square(axes, "", "share that came true")
+        axes.tick_params(labelbottom=False)
+        axes.legend(loc="upper left")
+        counts = [b["count"] for b in after]
+        bars.bar([b["low"] + 0.05 for b in after], counts, width=0.085, color=SERIES[0])
+        for b in after:
+            bars.text(b["low"] + 0.05, b["count"], _thousands(b["count"]), ha="center", va="bottom", fontsize=8)
+        bars.set(xlim=(-0.02, 1.02), ylim=(0, max([1, *counts]) * 1.45), xlabel="confidence", ylabel="count")
+        bars.set_yticks([])
     return _inline(figure, "reliability")
 
 
