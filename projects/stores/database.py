@@ -124,6 +124,9 @@ class Database:
         except sa.exc.DBAPIError as error:
             reason = str(error.orig).strip().splitlines()[0]
             raise StoreError(f"the store {self} cannot be used: {reason}", hint=self._way_out()) from error
+        except sa.exc.StatementError as error:
+            # Not the database but a value that no column takes: the caller's mistake.
+            raise error.orig or error from None
         except OSError as error:
             raise StoreError(f"the store {self} cannot be opened: {error}", hint=self._way_out()) from error
 

@@ -13,6 +13,8 @@ from tenshot.projects.records import Event, UsageRecord
 from tenshot.projects.stores.sql_rows import Row, SqlPart, event_of, one, usage_of
 from tenshot.projects.stores.tables import events, meters, usage, usage_offsets
 
+ROWS_AT_ONCE = 500
+
 
 class Ledger(SqlPart):
     """The methods of the contract in projects/store.py on metering and events."""
@@ -90,8 +92,12 @@ class Ledger(SqlPart):
     def _insert_new(self, connection: sa.Connection, table: sa.Table, rows: list[dict[str, Any]], key: str) -> int:
         """Insert the rows whose key is new; how many these were."""
         dialect = sqlite if self.database.is_sqlite else postgresql
-        statement = dialect.insert(table).on_conflict_do_nothing(index_elements=[key])
-        return connection.execute(statement, rows).rowcount if rows else 0
+        new = 0
+        for chunk in (rows[i : i + ROWS_AT_ONCE] for i in range(0, len(rows), ROWS_AT_ONCE)):
+            # One statement with many rows, because drivers do not count what a repeated statement did.
+            statement = dialect.insert(table).values(chunk).on_conflict_do_nothing(index_elements=[key])
+            new += connection.execute(statement).rowcount
+        return new
 
 
 def _reading(meter: Row, up_to: float) -> UsageRecord:
