@@ -59,7 +59,7 @@ class DetectionTrial:
     """Standard deviation of the folds' mAP50."""
     seconds: float
     state: str
-    """complete, pruned or fail."""
+    """complete, pruned (hopeless after some folds), fail, or skipped (too expensive for the time left)."""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -227,7 +227,8 @@ class _Search:
             self._try(trial, recipe)
 
     def _finished(self) -> int:
-        return sum("recipe" in t.user_attrs and t.state.is_finished() for t in self.study.trials)
+        """Trials that need not be repeated: what was interrupted or never started does not count."""
+        return sum("recipe" in t.user_attrs and _settled(t) for t in self.study.trials)
 
     def _ask(self) -> tuple[Any, Recipe]:
         kind, row = self._known_row()
@@ -241,7 +242,7 @@ class _Search:
     def _known_row(self) -> tuple[str, dict[str, float] | None]:
         """The default, then the known alternatives, each unless it was tried before; then nothing."""
         base = default_params(self.rules, self.default)
-        tried = [t.params for t in self.study.trials if t.state.name != "FAIL" or "error" in t.user_attrs]
+        tried = [t.params for t in self.study.trials if _settled(t)]
         for number, row in enumerate(({}, *self.rules.first)):
             params = {**base, **row}
             if params not in tried:
@@ -464,6 +465,11 @@ def _first(boxes: Boxes, count: int) -> Boxes:
     return Boxes(boxes.xyxy[:count], boxes.label[:count], boxes.score[:count], boxes.raw[:count])
 
 
+def _settled(trial: Any) -> bool:
+    """Finished by itself, if only with an error of the training."""
+    return trial.state.name in ("COMPLETE", "PRUNED") or "error" in trial.user_attrs
+
+
 def _suggest(trial: Any, name: str, how: Any) -> float:
     if isinstance(how, Choices):
         return float(trial.suggest_categorical(name, how.choices))
@@ -479,5 +485,5 @@ def _described(trial: Any) -> DetectionTrial:
         value=trial.value if scores else None,
         sd=float(np.std(scores)) if scores else None,
         seconds=trial.user_attrs.get("seconds", 0.0),
-        state=trial.state.name.lower(),
+        state=trial.state.name.lower() if "recipe" in trial.user_attrs else "skipped",
     )

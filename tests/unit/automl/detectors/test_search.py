@@ -1,0 +1,222 @@
+"""The detection search: what a budget allows, the strict search space, and a search that is killed and goes on."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from tenshot.automl.detectors import yolov8
+from tenshot.automl.detectors.examples import Example
+from tenshot.automl.detectors.recipe import Recipe
+from tenshot.automl.search import detection
+from tenshot.automl.search.detection_budget import Cost, Plan, epochs_within, plan
+from tenshot.automl.search.detection_space import Space, default_params, default_recipe, parse, recipe_with, space
+from tenshot.datasets.annotations import Box
+from tenshot.projects.errors import EmptyDataError, JobCancelled, SettingsError, TrainingError
+
+LABELS = ("disc", "square")
+COST = Cost(view_s=0.1, image_size=512)
+RECIPE = Recipe(image_size=512, epochs=80)  # 10 images: 80 s
+
+
+def boxed(side: float, count: int = 1) -> Example:
+    boxes = tuple(Box("square", 0.1, 0.1, side, side) for _ in range(count))
+    return Example("0" * 64, lambda: np.zeros((100, 100, 3), np.uint8), boxes)
+
+
+# What a budget allows ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("budget_s", "groups", "expected"),
+    [
+        pytest.param(4000, 10, Plan(5, 80), id="plenty"),
+        pytest.param(1000, 10, Plan(3, 80), id="enough"),
+        pytest.param(300, 10, Plan(2, 80), id="default-and-a-little"),
+        pytest.param(4000, 4, Plan(4, 80), id="no-more-folds-than-groups"),
+        pytest.param(100, 10, Plan(2, 42), id="shortened"),
+        pytest.param(60, 10, Plan(0, 51), id="plain-fit"),
+        pytest.param(1, 10, Plan(0, 1), id="hardly-anything"),
+        pytest.param(4000, 1, Plan(0, 80), id="one-group-cannot-be-split"),
+    ],
+)
+def test_plan(budget_s: float, groups: int, expected: Plan) -> None:
+    assert plan(budget_s, 10, groups, RECIPE, COST) == expected
+
+
+@pytest.mark.parametrize("budget_s", [20, 75, 130, 200, 300, 900, 2500, 10_000])
+def test_the_default_and_the_final_fit_always_fit_the_budget(budget_s: float) -> None:
+    made = plan(budget_s, 10, 10, RECIPE, COST)
+    recipe = RECIPE.with_(epochs=made.epochs)
+    assert COST.folds_s(10, made.folds, recipe) + COST.fit_s(10, recipe) <= budget_s
+
+
+def test_larger_images_cost_in_proportion_to_their_area() -> None:
+    assert COST.fit_s(10, RECIPE.with_(image_size=1024)) == pytest.approx(4 * COST.fit_s(10, RECIPE))
+
+
+def test_epochs_are_cut_to_the_time_left() -> None:
+    assert epochs_within(1000, 10, RECIPE, COST) == 80
+    assert COST.fit_s(10, RECIPE.with_(epochs=epochs_within(40, 10, RECIPE, COST))) <= 40
+    assert epochs_within(-5, 10, RECIPE, COST) == 1
+
+
+# The search space --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("side", "expected"),
+    [
+        pytest.param(0.5, "lowest", id="large-boxes"),
+        pytest.param(34 / 512, 512, id="middle"),
+        pytest.param(0.01, "highest", id="small-boxes"),
+    ],
+)
+def test_small_boxes_ask_for_large_images(side: float, expected: Any) -> None:
+    rules = space()
+    size = default_recipe([boxed(side)], rules).image_size
+    assert size == (getattr(rules.image_size, expected) if isinstance(expected, str) else expected)
+
+
+def test_more_images_take_fewer_passes_and_larger_batches() -> None:
+    few, many = (default_recipe([boxed(0.3)] * count, space()) for count in (10, 400))
+    assert few.epochs > many.epochs
+    assert few.batch < many.batch
+
+
+def test_the_default_is_a_point_of_the_space() -> None:
+    rules = space()
+    recipe = default_recipe([boxed(0.3)] * 10, rules)
+    params = default_params(rules, recipe)
+    assert recipe_with(recipe, params) == recipe
+    for name, value in params.items():
+        how = rules.space[name]
+        if hasattr(how, "choices"):
+            assert value in how.choices
+        else:
+            assert how.low <= value <= how.high
+
+
+def shipped() -> dict[str, Any]:
+    return space().model_dump()
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "match"),
+    [
+        pytest.param(("image_size", "lowest"), 100, r"image_size\.lowest", id="not-a-multiple-of-32"),
+        pytest.param(("image_sise",), {}, "image_sise", id="unknown-section"),
+        pytest.param(("space", "mosiac"), {"choices": [0]}, "mosiac", id="unknown-parameter"),
+        pytest.param(("default",), {"image_size": 416}, "image_size", id="size-is-not-a-default"),
+        pytest.param(("suppression", "iou"), [], r"suppression\.iou", id="empty-grid"),
+    ],
+)
+def test_the_space_is_read_strictly(path: tuple[str, ...], value: Any, match: str) -> None:
+    document = yaml.safe_load(yaml.safe_dump(yaml.safe_load(Space.model_validate(shipped()).model_dump_json())))
+    target = document
+    for key in path[:-1]:
+        target = target[key]
+    target[path[-1]] = value
+    with pytest.raises(SettingsError, match=match):
+        parse(document, "detection.yaml")
+
+
+# Searching ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def rules() -> Space:
+    """Two-epoch trainings at 96 px."""
+    document = shipped()
+    document["image_size"] |= {"lowest": 96, "highest": 96}
+    document["epochs"] |= {"lowest": 2, "highest": 2}
+    return Space.model_validate(document)
+
+
+@pytest.fixture(scope="session")
+def paired(pictures: list[Example]) -> list[Example]:
+    """Six pictures in two groups, so that there are two folds."""
+    return [replace(p, group=f"photo {i % 2}") for i, p in enumerate(pictures[:6])]
+
+
+def run(examples: list[Example], weights: Path, journal: Path, rules: Space, **changes: Any) -> Any:
+    options: dict[str, Any] = {"budget_s": 600.0, "trials": 2, "seed": 0, "threads": 1}
+    return detection.search(examples, LABELS, weights=weights, journal=journal, rules=rules, **{**options, **changes})
+
+
+def test_images_without_any_box_are_refused(weights: Path, tmp_path: Path, rules: Space) -> None:
+    negative = Example("0" * 64, lambda: np.zeros((8, 8, 3), np.uint8))
+    with pytest.raises(EmptyDataError):
+        run([negative], weights, tmp_path / "j", rules)
+
+
+@pytest.mark.slow
+def test_a_search_returns_what_it_found(weights: Path, paired: list[Example], tmp_path: Path, rules: Space) -> None:
+    events: list[dict[str, Any]] = []
+    result = run(paired, weights, tmp_path / "study" / "journal.log", rules, progress=events.append)
+    assert [t.kind for t in result.trials] == ["default", "first"]
+    assert all(t.state == "complete" and 0 <= t.value <= 1 and t.sd >= 0 and t.seconds > 0 for t in result.trials)
+    assert result.plan.folds == len(result.fold_scores) == 2
+    assert set(result.outcome.images) == {p.image for p in paired}
+    assert result.metric == pytest.approx(detection.map50(result.outcome))
+    assert [row["epoch"] for row in result.history] == [1, 2]
+    assert yolov8.network(result.detector)(np.zeros((1, 3, 96, 96), np.float32)).shape == (1, 6, 189)
+    assert max(len(b) for b in result.outcome.predictions) <= result.suppression.max_detections
+    assert {e["stage"] for e in events} == {"trial", "final"}
+
+
+class Killed(BaseException):
+    """Not an Exception, as a signal would raise it."""
+
+
+@pytest.mark.slow
+def test_a_killed_search_goes_on_where_it_stopped(
+    weights: Path, paired: list[Example], tmp_path: Path, rules: Space
+) -> None:
+    journal = tmp_path / "journal.log"
+
+    def kill(event: dict[str, Any]) -> None:
+        if event["trial"] == 1 and event["fold"] == 1:
+            raise Killed
+
+    with pytest.raises(Killed):
+        run(paired, weights, journal, rules, progress=kill)
+    seen: list[Any] = []
+    result = run(paired, weights, journal, rules, progress=lambda e: seen.append(e["trial"]))
+    assert 0 not in seen
+    assert [(t.kind, t.state) for t in result.trials] == [
+        ("default", "complete"),
+        ("first", "fail"),
+        ("first", "complete"),
+    ]
+    with pytest.raises(TrainingError, match="belongs to a search over other images"):
+        run(paired[:4], weights, journal, rules)
+
+
+@pytest.mark.slow
+def test_a_tiny_budget_is_kept_and_its_metric_is_unknown(
+    weights: Path, paired: list[Example], tmp_path: Path, rules: Space
+) -> None:
+    document = rules.model_dump()
+    document["epochs"] |= {"lowest": 5000, "highest": 5000}
+    started = time.monotonic()
+    result = run(paired, weights, tmp_path / "journal.log", Space.model_validate(document), budget_s=8.0)
+    assert time.monotonic() - started < 30
+    assert (result.metric, result.outcome, result.fold_scores, result.trials) == (None, None, (), ())
+    assert result.plan.folds == 0
+    assert len(result.history) == result.recipe.epochs or len(result.history) < 5000
+
+
+@pytest.mark.slow
+def test_a_cancelled_search_stops(weights: Path, paired: list[Example], tmp_path: Path, rules: Space) -> None:
+    def cancel() -> None:
+        raise JobCancelled("cancelled")
+
+    with pytest.raises(JobCancelled):
+        run(paired, weights, tmp_path / "journal.log", rules, check=cancel)
