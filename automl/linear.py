@@ -3,6 +3,7 @@ into one weight and bias on the raw features."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,14 +43,16 @@ class Basis:
         return Linear(raw, bias - raw @ self.mean)
 
 
-def basis(x: NDArray[np.float32], *, standardise: bool) -> Basis:
-    """Of rows [N, D]. With D far above N the eigenvectors of the small Gram matrix give the span cheaply."""
+def basis(x: NDArray[np.float32], widths: Sequence[int], *, standardise: bool) -> Basis:
+    """Of rows [N, D], which are taps of these widths side by side.
+
+    With D far above N the eigenvectors of the small Gram matrix give the span cheaply.
+    """
     data = np.asarray(x, np.float64)
     mean = data.mean(axis=0)
     spread = data.std(axis=0)
-    common = float(np.sqrt(np.square(spread).mean())) or 1.0
-    scale = np.maximum(spread, SPREAD_FLOOR * common) if standardise else np.full(len(mean), common)
-    scale *= np.sqrt(data.shape[1])  # rows of mean squared length 1, so that `strength` means the same for every tap
+    scale = np.concatenate([_scale(part, standardise) for part in np.split(spread, np.cumsum(widths)[:-1])])
+    scale *= np.sqrt(len(widths))
     centred = (data - mean) / scale
     values, vectors = np.linalg.eigh(centred @ centred.T) if len(data) <= data.shape[1] else (None, None)
     if values is None or vectors is None:
@@ -60,6 +63,14 @@ def basis(x: NDArray[np.float32], *, standardise: bool) -> Basis:
         keep = values > 1e-9 * values[-1]
         directions = (centred.T @ vectors[:, keep]) / np.sqrt(values[keep])
     return Basis(mean, scale, directions, centred @ directions)
+
+
+def _scale(spread: Floats, standardise: bool) -> Floats:
+    """Of one tap. Its rows get a mean squared length of 1, so that a wide tap does not drown a narrow one and
+    `strength` means the same for all."""
+    common = float(np.sqrt(np.square(spread).mean())) or 1.0
+    scale = np.maximum(spread, SPREAD_FLOOR * common) if standardise else np.full(len(spread), common)
+    return np.asarray(scale * np.sqrt(len(spread)))
 
 
 def fit(found: Basis, y: Bools, *, head: str, exclusive: bool, strength: float) -> Linear:

@@ -245,17 +245,27 @@ class Search:
             export.onnx_to_openvino(directory / "model.onnx", directory / "model.xml")
 
         return Trained(
-            labels=self.data.labels, base=backbone, input=spec, suppression=None, oof=oof, network=run, export=write,
-            params=params, objective="log_loss", trials=self.records, curves=[*self.curves, *self._trial_curves()],
+            labels=self.data.labels,
+            base=backbone,
+            input=spec,
+            suppression=None,
+            oof=oof,
+            network=run,
+            export=write,
+            params=params,
+            objective="cross-validated log likelihood",
+            trials=self.records,
+            curves=[*self.curves, *self._trial_curves()],
             warnings=self.warnings,
-        )  # fmt: skip
+        )
 
     def _trial_curves(self) -> list[Series]:
         points: list[tuple[float, float]] = []
         for number, record in enumerate(r for r in self.records if r.value is not None):
-            best = min(points[-1][1], record.value or 0.0) if points else float(record.value or 0.0)
+            value = float(record.value or 0.0)
+            best = max(points[-1][1], value) if points else value
             points.append((float(number + 1), best))
-        return [Series("best log loss so far", points)]
+        return [Series("best cross-validated log likelihood so far", points)]
 
     def _folds(self, seed: int, count: int | None = None) -> list[Fold]:
         return folds(self.data.strata, self.data.groups, count=count or self.count, seed=seed)

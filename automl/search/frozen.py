@@ -9,6 +9,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from tenshot.automl.features import Extractor, Features, Picture
 from tenshot.automl.heads import Bools, Floats
@@ -92,14 +93,21 @@ class Frozen:
         return self._fit(params, train)
 
     def _fit(self, params: dict[str, Any], train: Any) -> Linear:
+        # Small matrices: more than one BLAS thread costs thirty times what it brings (measured).
+        with threadpool_limits(1, user_api="blas"):
+            return self._fit_limited(params, train)
+
+    def _fit_limited(self, params: dict[str, Any], train: Any) -> Linear:
         found = self._basis(params["backbone"], params["policy"], params["taps"], params["standardise"], tuple(train))
         views = len(found.rows) // len(train)
         y = np.repeat(self.data.truth[train], views, axis=0)
         return fit(found, y, head=params["head"], exclusive=self.data.exclusive, strength=params["strength"])
 
     def _basis_of(self, backbone: str, policy: str, taps: str, standardise: bool, train: tuple[int, ...]) -> Basis:
-        x = self.features(backbone, policy)[list(train)][:, :, self.extractor(backbone).columns(tap_indices(taps))]
-        return basis(x.reshape(-1, x.shape[-1]), standardise=standardise)
+        extractor, used = self.extractor(backbone), tap_indices(taps)
+        x = self.features(backbone, policy)[list(train)][:, :, extractor.columns(used)]
+        widths = [extractor.slices[tap][1] - extractor.slices[tap][0] for tap in used]
+        return basis(x.reshape(-1, x.shape[-1]), widths, standardise=standardise)
 
     def _columns(self, params: dict[str, Any]) -> Features:
         found = self.features(params["backbone"], params["policy"])

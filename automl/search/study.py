@@ -96,15 +96,16 @@ def best_params(study: optuna.Study, count: int) -> list[dict[str, Any]]:
 
 
 def records(study: optuna.Study) -> list[TrialRecord]:
+    sign = -1.0 if study.direction == optuna.study.StudyDirection.MINIMIZE else 1.0
     return [
         TrialRecord(
             number=t.number,
             kind=study.study_name,
             params=dict(t.params),
-            value=t.value if t.state == TrialState.COMPLETE else None,
+            value=sign * t.value if t.state == TrialState.COMPLETE and t.value is not None else None,
             sd=t.user_attrs.get("sd"),
             seconds=float(t.user_attrs.get("seconds", 0.0)),
-            state=t.state.name,
+            state=t.state.name.lower(),
             started_at=t.datetime_start.timestamp() if t.datetime_start else 0.0,
         )
         for t in study.get_trials(deepcopy=False)

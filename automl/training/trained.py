@@ -18,11 +18,12 @@ class TrialRecord:
     kind: str
     params: dict[str, Any]
     value: float | None
-    """Smaller is better for `log_loss`, larger for `map50`; None if the trial did not finish."""
+    """The objective, larger is better; None if the trial did not finish."""
     sd: float | None
     seconds: float
     state: str
-    started_at: float
+    started_at: float = 0.0
+    """Seconds since the epoch; 0: not known."""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -49,7 +50,7 @@ class Trained:
     """Writes model.onnx, model.xml and model.bin into a folder."""
     params: dict[str, Any]
     objective: str
-    """What the trials' values are: `log_loss` or `map50`."""
+    """What the trials' values are, larger is better."""
     trials: list[TrialRecord]
     curves: list[Series] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)

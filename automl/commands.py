@@ -1,0 +1,126 @@
+"""The verbs of this room: parse, call one function, show."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tenshot.projects import console
+from tenshot.projects.workspace import Workspace
+
+Ref = Annotated[str, typer.Argument(metavar="NAME@V", help="NAME@2, NAME@champion, or NAME for the newest.")]
+
+models = typer.Typer(no_args_is_help=True, help="The pretrained base: list, fetch and verify its weights.")
+
+
+def train(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Project to train.")],
+    budget: Annotated[str | None, typer.Option(help="Wall-clock time, for instance 90s, 5m or 1h.")] = None,
+    trials: Annotated[int | None, typer.Option(min=1, help="Most trials of the search.")] = None,
+    seed: Annotated[int, typer.Option(help="One seed gives one result on one machine.")] = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the last training that did not finish.")] = False,
+) -> None:
+    """Train a new version of a project: search, evaluate, register."""
+    from tenshot.automl.training import launch, progress
+    from tenshot.projects.durations import parse_duration
+
+    workspace = Workspace.current()
+    budget_s = parse_duration(budget) if budget else workspace.settings.training.budget_s
+    with progress.bar(budget_s) as show:
+        version = launch.launch(workspace, name, budget_s=budget_s, trials=trials, seed=seed, resume=resume, show=show)
+    document = launch.document(version)
+    console.emit(document, lambda: _training_view(document))
+
+
+def versions(name: Annotated[str, typer.Argument(metavar="NAME", help="Project.")]) -> None:
+    """List the model versions of a project, newest first."""
+    from tenshot.automl import listing
+
+    rows = listing.versions(Workspace.current(), name)
+    console.emit({"versions": rows}, lambda: listing.table(rows))
+
+
+def report(ref: Ref, open_: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False) -> None:
+    """Say where the HTML report of a version is, or open it."""
+    from tenshot.automl import listing
+
+    path = listing.report(Workspace.current(), ref)
+    if open_:
+        typer.launch(path.as_uri())
+    console.emit({"path": str(path)}, lambda: str(path))
+
+
+def compare(
+    first: Annotated[str, typer.Argument(metavar="NAME@V1", help="One version.")],
+    second: Annotated[str, typer.Argument(metavar="NAME@V2", help="The other version.")],
+) -> None:
+    """Compare two versions on the images that both were measured on."""
+    from tenshot.automl import listing
+
+    found = listing.compare(Workspace.current(), first, second)
+    console.emit(found, lambda: listing.comparison_view(found))
+
+
+def alias(
+    ref: Ref, alias_name: Annotated[str, typer.Argument(metavar="ALIAS", help="Name, for instance champion.")]
+) -> None:
+    """Point an alias such as champion at a version."""
+    from tenshot.automl import listing
+
+    version = listing.set_alias(Workspace.current(), ref, alias_name)
+    document = {"project": version.project, "version": version.number, "alias": alias_name}
+    console.emit(document, lambda: f"{version.project}@{alias_name} is now {version.ref}")
+
+
+def evaluate(
+    ref: Ref,
+    path: Annotated[Path, typer.Argument(help="Labeled images in any format that can be imported.")],
+    format_: Annotated[str, typer.Option("--format", help="Format of PATH; auto looks at it.")] = "auto",
+    images: Annotated[Path | None, typer.Option(help="Folder of the images, where the format only names them.")] = None,
+) -> None:
+    """Measure a version on any labeled set, without importing it."""
+    from tenshot.automl import assess
+
+    found = assess.assess(Workspace.current(), ref, path, format_=format_, images=images)
+    console.emit(found, lambda: assess.view(found))
+
+
+@models.command("list")
+def models_list() -> None:
+    """List the pretrained weights, their licences and whether they are here."""
+    from tenshot.automl.base import listing
+
+    rows = listing.rows(Workspace.current())
+    console.emit({"models": rows}, lambda: listing.table(rows))
+
+
+@models.command("pull")
+def models_pull(
+    roles: Annotated[
+        list[str] | None, typer.Argument(metavar="[ROLE]...", help="Roles or names; all if left out.")
+    ] = None,
+) -> None:
+    """Fetch pretrained weights into the cache, checked by sha256."""
+    from tenshot.automl.base import listing
+
+    rows = listing.pull(Workspace.current(), roles or [], console.notice)
+    console.emit({"models": rows}, lambda: listing.table(rows))
+
+
+@models.command("verify")
+def models_verify() -> None:
+    """Compare the sha256 of every cached file with the catalogue."""
+    from tenshot.automl.base import listing
+
+    rows = listing.verify(Workspace.current())
+    console.emit({"models": rows}, lambda: listing.table(rows))
+    if any(row["state"] != "ok" for row in rows):
+        raise typer.Exit(1)
+
+
+def _training_view(document: dict[str, Any]) -> list[Any]:
+    from tenshot.automl import listing
+
+    return listing.training_view(document)

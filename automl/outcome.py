@@ -1,0 +1,79 @@
+"""Letting a bundle answer labeled images, for evaluation and for checking an export."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from tenshot.automl.evaluation.outcomes import Boxes, ClassificationOutcome, DetectionOutcome, Outcome
+from tenshot.automl.predictor import RGB, Network, Predictor, prepare
+from tenshot.datasets.annotations import Box
+from tenshot.projects.status import Task
+
+if TYPE_CHECKING:
+    from tenshot.automl.bundle import Manifest
+
+T = TypeVar("T")
+Labeled = tuple[str, RGB, Sequence[str], Sequence[Box]]
+"""Image id or name, pixels, image-level labels, boxes."""
+BATCH = 8
+
+
+def observe(predictor: Predictor, images: Iterable[Labeled], check: Callable[[], None] = lambda: None) -> Outcome:
+    """Every image through the predictor, a few at a time. Labels that the model does not know are left out of the
+    truth: nothing can be said about them."""
+    rows = [row for batch in batches(images) for row in _observe_batch(predictor, batch, check)]
+    ids = tuple(row[0] for row in rows)
+    labels = predictor.manifest.labels
+    if predictor.manifest.task is Task.DETECTION:
+        return DetectionOutcome(labels, ids, tuple(row[1] for row in rows), tuple(row[2] for row in rows))
+    width = (0, len(labels))
+    truth = np.stack([row[1] for row in rows]) if rows else np.zeros(width, np.bool_)
+    raw = np.stack([row[2] for row in rows]) if rows else np.zeros(width)
+    scores = predictor.manifest.calibration.apply(raw)
+    exclusive = predictor.manifest.task is Task.CLASSIFICATION
+    return ClassificationOutcome(labels, ids, truth, raw, scores, exclusive)
+
+
+def _observe_batch(predictor: Predictor, batch: list[Labeled], check: Callable[[], None]) -> list[tuple[Any, ...]]:
+    check()
+    pixels = [image for _, image, _, _ in batch]
+    labels = predictor.manifest.labels
+    if predictor.manifest.task is Task.DETECTION:
+        truths: list[Any] = [boxes_of(boxes, labels) for _, _, _, boxes in batch]
+        found: list[Any] = list(predictor.detect(pixels))
+    else:
+        truths = [np.isin(labels, list(names)) for _, _, names, _ in batch]
+        found = list(predictor.raw(pixels).astype(np.float64))
+    return list(zip([name for name, *_ in batch], truths, found, strict=True))
+
+
+def boxes_of(boxes: Sequence[Box], labels: Sequence[str]) -> Boxes:
+    """Ground truth as evaluation wants it, without labels that are not in `labels`."""
+    known = [box for box in boxes if box.label in labels]
+    xyxy = np.array([box.xyxy for box in known], np.float64).reshape(-1, 4)
+    ones = np.ones(len(known))
+    return Boxes(xyxy, np.array([labels.index(box.label) for box in known], np.int64), ones, ones)
+
+
+def parity(manifest: Manifest, served: Network, trained: Network, images: Sequence[RGB]) -> float:
+    """Largest absolute difference between the two networks' scores (0…1) on the same images."""
+    worst = 0.0
+    for batch in batches(images):
+        inputs = np.stack([prepare(image, manifest.input) for image in batch])
+        one, two = served(inputs), trained(inputs)
+        if manifest.task is Task.DETECTION:
+            one, two = one[:, 4:], two[:, 4:]
+        else:
+            one, two = manifest.calibration.apply(one), manifest.calibration.apply(two)  # type: ignore[assignment]
+        worst = max(worst, float(np.abs(one - two).max()))
+    return worst
+
+
+def batches(items: Iterable[T], size: int = BATCH) -> Iterator[list[T]]:
+    iterator = iter(items)
+    while batch := list(islice(iterator, size)):
+        yield batch

@@ -1,0 +1,93 @@
+"""Starting a training: a version, a job for it, and this process to run it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tenshot.automl.training.learn import Progress
+from tenshot.projects import clock, jobs
+from tenshot.projects.errors import JobCancelled, JobNotFound, TrainingError
+from tenshot.projects.status import JobStatus, VersionStatus
+
+if TYPE_CHECKING:
+    from tenshot.projects.records import Job, ModelVersion
+    from tenshot.projects.workspace import Workspace
+
+KIND = "train"
+
+
+def launch(
+    workspace: Workspace, project: str, *, budget_s: float, trials: int | None, seed: int, resume: bool, show: Progress
+) -> ModelVersion:
+    """Train in this process and return the trained version.
+
+    Raises ProjectNotFound, DatasetNotFound, TrainingError (with the reason), JobCancelled.
+    """
+    jobs.reap(workspace, clock.now())
+    if resume:
+        job = _left_behind(workspace, project, budget_s)
+    else:
+        job = enqueue(workspace, project, budget_s=budget_s, trials=trials, seed=seed)
+    finished = run(workspace, job.id, show)
+    if finished is None:
+        raise TrainingError(f"job {job.id} was taken by another process", hint="see: tenshot jobs list")
+    if finished.status is not JobStatus.SUCCEEDED:
+        kind = JobCancelled if finished.status is JobStatus.CANCELLED else TrainingError
+        raise kind(finished.message, hint=f"once mended, go on with: tenshot train {project} --resume")
+    return workspace.store.version(project, int(finished.version or 0))
+
+
+def enqueue(workspace: Workspace, project: str, *, budget_s: float, trials: int | None, seed: int) -> Job:
+    """A new version of the newest dataset, and a queued job for it."""
+    store, at = workspace.store, clock.now()
+    dataset = store.dataset_version(project)
+    version = store.create_version(project, dataset_version=dataset.number, at=at)
+    payload = {
+        "budget_s": budget_s,
+        "trials": trials or workspace.settings.training.trials,
+        "seed": seed,
+        "dataset_version": dataset.number,
+    }
+    return store.enqueue(KIND, project, version=version.number, payload=payload, at=at)
+
+
+def run(workspace: Workspace, job_id: int | None, show: Progress) -> Job | None:
+    """Run one training job; None if there was none to claim."""
+    from tenshot.automl.training.run import train
+
+    return jobs.run_job(workspace, job_id, [KIND], {KIND: lambda context: train(context, show)})
+
+
+def _left_behind(workspace: Workspace, project: str, budget_s: float) -> Job:
+    """The newest training that did not finish, queued again. Its search goes on from its journal."""
+    store, at = workspace.store, clock.now()
+    store.project(project)
+    open_ = (JobStatus.FAILED, JobStatus.CANCELLED, JobStatus.QUEUED)
+    for job in store.jobs(project=project, statuses=open_):
+        if job.kind != KIND or job.version is None:
+            continue
+        if store.version(project, job.version).status is VersionStatus.TRAINING_FAILED:
+            store.advance_version(project, job.version, VersionStatus.TRAINING_IN_PROGRESS, message="resumed", at=at)
+        return job if job.status is JobStatus.QUEUED else store.requeue(job.id, at=at)
+    raise JobNotFound(
+        f"project {project!r} has no training that could go on", hint=f"start one: tenshot train {project}"
+    )
+
+
+def document(version: ModelVersion) -> dict[str, Any]:
+    """What `train --json` prints."""
+    found = version.details
+    shown = ("metrics", "intervals", "thresholds")
+    return {
+        "project": version.project,
+        "version": version.number,
+        **{key: found.get(key, {}) for key in shown},
+        "seconds": found.get("seconds", 0.0),
+        "trials": found.get("trials", 0),
+        "primary": found.get("primary"),
+        "measured_on": found.get("measured_on"),
+        "images": found.get("images"),
+        "unproven": found.get("unproven", []),
+        "params": found.get("params", {}),
+        "warnings": found.get("warnings", []),
+    }

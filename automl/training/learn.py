@@ -1,0 +1,142 @@
+"""From entries of a dataset version to a trained network: one function a task, in a table.
+
+learn(job: Assignment) -> Trained
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tenshot.automl.features import Picture
+from tenshot.automl.predictor import RGB
+from tenshot.automl.search.budget import Budget
+from tenshot.automl.training.trained import Series, Trained, TrialRecord
+from tenshot.projects.registry import Registry
+
+if TYPE_CHECKING:
+    from tenshot.datasets.annotations import Entry
+    from tenshot.projects.status import Task
+    from tenshot.projects.workspace import Workspace
+
+Progress = Callable[[Mapping[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """What a search is asked to do."""
+
+    workspace: Workspace
+    task: Task
+    entries: Sequence[Entry]
+    """Labeled training images."""
+    labels: tuple[str, ...]
+    groups: Mapping[str, int]
+    """Image → group; images of one group (near duplicates) stay on one side of every split."""
+    load: Callable[[str], RGB]
+    budget: Budget
+    trials: int
+    seed: int
+    threads: int
+    study: Path
+    """Folder of the search's journal."""
+    progress: Progress
+    check: Callable[[], None]
+
+
+Learn = Callable[[Assignment], Trained]
+
+LEARNERS: Registry[Learn] = Registry(
+    "task",
+    {
+        "classification": "tenshot.automl.training.learn:classifier",
+        "multilabel": "tenshot.automl.training.learn:classifier",
+        "detection": "tenshot.automl.training.learn:detector",
+    },
+)
+
+
+def classifier(job: Assignment) -> Trained:
+    """Raises TrainingError when there is nothing to tell apart."""
+    import torch
+
+    from tenshot.automl.search.classification import search
+    from tenshot.automl.search.frozen import Learning
+
+    torch.set_num_threads(job.threads)
+    index = {name: i for i, name in enumerate(job.labels)}
+    truth = np.zeros((len(job.entries), len(index)), np.bool_)
+    for row, entry in enumerate(job.entries):
+        truth[row, [index[name] for name in entry.labels]] = True
+    data = Learning(
+        pictures=[Picture(entry.image, _loader(job, entry)) for entry in job.entries],
+        truth=truth,
+        labels=job.labels,
+        exclusive=job.task == "classification",
+        groups=[job.groups[entry.image] for entry in job.entries],
+    )
+    return search(
+        job.workspace,
+        data,
+        task=str(job.task),
+        budget=job.budget,
+        trials=job.trials,
+        seed=job.seed,
+        journal=job.study / "journal.log",
+        progress=job.progress,
+        check=job.check,
+    )
+
+
+def detector(job: Assignment) -> Trained:
+    """Raises EmptyDataError if no image has a box."""
+    from tenshot.automl.base import fetch
+    from tenshot.automl.detectors import DETECTORS
+    from tenshot.automl.detectors.examples import Example
+    from tenshot.automl.search.detection import search
+
+    examples = [
+        Example(entry.image, _loader(job, entry), entry.boxes, str(job.groups[entry.image])) for entry in job.entries
+    ]
+    base = "nudenet_yolov8n"
+    found = search(
+        examples,
+        job.labels,
+        weights=fetch.ensure(job.workspace, base),
+        budget_s=max(1.0, job.budget.left),
+        trials=job.trials,
+        seed=job.seed,
+        journal=job.study / "journal.log",
+        progress=job.progress,
+        check=job.check,
+        threads=job.threads,
+    )
+    family = DETECTORS.get("yolov8n")
+    side = found.recipe.image_size
+    return Trained(
+        labels=job.labels,
+        base=base,
+        input=family.input_spec(side),
+        suppression=found.suppression,
+        oof=found.outcome,
+        network=family.network(found.detector),
+        export=lambda directory: family.export(found.detector, directory, (side, side)),
+        params=found.recipe.to_json(),
+        objective="cross-validated mAP50",
+        trials=[TrialRecord(t.number, t.kind, dict(t.params), t.value, t.sd, t.seconds, t.state) for t in found.trials],
+        curves=_losses(found.history),
+        warnings=[] if found.outcome else ["the budget left no time for cross-validation: the quality is unknown"],
+    )
+
+
+def _loader(job: Assignment, entry: Entry) -> Callable[[], RGB]:
+    return lambda: job.load(entry.image)
+
+
+def _losses(history: Sequence[Mapping[str, float]]) -> list[Series]:
+    names = [name for name in (history[0] if history else {}) if name != "epoch"]
+    return [Series(name, [(row["epoch"], row[name]) for row in history]) for name in names]

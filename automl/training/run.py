@@ -1,0 +1,238 @@
+"""One training from first to last: data, search, bundle, evaluation, tracking, report.
+
+Runs inside a job (projects/jobs.py), which gives the heartbeat and the cancelling. Whatever happens, the version ends
+as TRAINING_COMPLETED with a finished bundle or as TRAINING_FAILED with the reason.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from tenshot.automl.base import catalogue
+from tenshot.automl.bundle import Base, Manifest, write_manifest
+from tenshot.automl.evaluation import calibration as calibrations
+from tenshot.automl.evaluation import outcomes, thresholds
+from tenshot.automl.evaluation.evaluate import Evaluation, evaluate
+from tenshot.automl.evaluation.outcomes import Outcome
+from tenshot.automl.outcome import observe, parity
+from tenshot.automl.predictor import Predictor
+from tenshot.automl.scores import Calibration
+from tenshot.automl.search.budget import Budget
+from tenshot.automl.training import card
+from tenshot.automl.training.learn import LEARNERS, Assignment, Progress
+from tenshot.automl.training.steps import Stopwatch
+from tenshot.automl.training.trained import Trained
+from tenshot.datasets import snapshots
+from tenshot.datasets.doctor import near_duplicate_groups
+from tenshot.datasets.images import ImageStore
+from tenshot.projects import clock
+from tenshot.projects.errors import EmptyDataError, TenshotError, TrainingError
+from tenshot.projects.status import Task, VersionStatus
+
+if TYPE_CHECKING:
+    from tenshot.datasets.annotations import Entry
+    from tenshot.projects.jobs import JobContext
+    from tenshot.projects.records import DatasetVersion, ModelVersion
+
+FEWEST = 2
+ADVISED = 10
+PARITY_IMAGES = 16
+PARITY_LIMIT = 1e-3
+FINISHING_S = 12.0
+"""Export, parity, tracking and report, measured on two cores; the test split comes on top."""
+SECONDS_PER_TEST_IMAGE = 0.05
+
+
+@dataclass(frozen=True)
+class Result:
+    version: ModelVersion
+    trained: Trained
+    manifest: Manifest
+    oof: Outcome | None
+    oof_evaluation: Evaluation | None
+    test: Outcome | None
+    test_evaluation: Evaluation | None
+    seconds: dict[str, float]
+    warnings: list[str]
+
+    @property
+    def evaluation(self) -> Evaluation | None:
+        """What the version is judged by: the test split if there is one, else the out-of-fold scores."""
+        return self.test_evaluation or self.oof_evaluation
+
+    @property
+    def measured_on(self) -> str:
+        if self.test_evaluation:
+            return "test split"
+        return "out-of-fold scores of the training images" if self.oof_evaluation else "nothing"
+
+
+def train(context: JobContext, show: Progress) -> None:
+    """The handler of a `train` job. `show` gets the progress for people."""
+    workspace, job = context.workspace, context.job
+    assert job.version is not None  # noqa: S101  # commands.train gives every training job its version
+    store = workspace.store
+    try:
+        details = _Run(context, show).details()
+    except BaseException as error:
+        reason = error.message if isinstance(error, TenshotError) else f"{type(error).__name__}: {error}"
+        store.advance_version(job.project, job.version, VersionStatus.TRAINING_FAILED, message=reason, at=clock.now())
+        raise
+    store.set_version_details(job.project, job.version, details)
+    store.advance_version(job.project, job.version, VersionStatus.TRAINING_COMPLETED, at=clock.now())
+
+
+class _Run:
+    def __init__(self, context: JobContext, show: Progress) -> None:
+        self.context = context
+        self.workspace = context.workspace
+        self.payload = context.job.payload
+        self.project = self.workspace.store.project(context.job.project)
+        self.number = int(context.job.version or 0)
+        self.show = show
+        self.watch = Stopwatch()
+        self.images = ImageStore(self.workspace.images)
+        self.directory = self.workspace.version_dir(self.project.name, self.number)
+        self.warnings: list[str] = []
+
+    def details(self) -> dict[str, Any]:
+        """Do it all; returns what the store keeps of it."""
+        started = Budget.start(float(self.payload["budget_s"]))
+        with self.watch.step("data"):
+            dataset = self.workspace.store.dataset_version(self.project.name, self.payload["dataset_version"])
+            train = [e for e in snapshots.entries(self.workspace, dataset, split="train") if e.labeled]
+            test = [e for e in snapshots.entries(self.workspace, dataset, split="test") if e.labeled]
+            labels = self._labels(train)
+        with self.watch.step("search"):
+            trained = self._learn(train, labels, started, len(test))
+        result = self._finish(dataset, trained, train, test)
+        return self._publish(result, dataset, {e.image: e.name for e in [*train, *test]})
+
+    # Search -------------------------------------------------------------------------------------------------------
+
+    def _labels(self, train: list[Entry]) -> tuple[str, ...]:
+        if len(train) < FEWEST:
+            raise EmptyDataError(
+                f"{self.project.name} has {len(train)} labeled training images; at least {FEWEST} are needed",
+                hint=f"tenshot dataset import {self.project.name} PATH",
+            )
+        if len(train) < ADVISED:
+            self.warnings.append(f"{len(train)} training images are very few; ten or more are advised")
+        names = {name for e in train for name in (*e.labels, *(b.label for b in e.boxes))}
+        return tuple(sorted(names))
+
+    def _learn(self, train: list[Entry], labels: tuple[str, ...], started: Budget, tests: int) -> Trained:
+        reserve = min(FINISHING_S + SECONDS_PER_TEST_IMAGE * tests, 0.5 * started.seconds)
+        job = Assignment(
+            workspace=self.workspace,
+            task=self.project.task,
+            entries=train,
+            labels=labels,
+            groups=near_duplicate_groups(self.workspace, train),
+            load=self.images.load,
+            budget=Budget(started.seconds - reserve, started.started),
+            trials=int(self.payload["trials"]),
+            seed=int(self.payload["seed"]),
+            threads=self.workspace.settings.training.threads or os.cpu_count() or 1,
+            study=self.directory / "study",
+            progress=self._progress,
+            check=self.context.check,
+        )
+        trained = LEARNERS.get(str(self.project.task))(job)
+        self.warnings += trained.warnings
+        return trained
+
+    def _progress(self, values: Mapping[str, Any]) -> None:
+        self.context.progress(dict(values))
+        self.show(values)
+
+    # Bundle and evaluation ----------------------------------------------------------------------------------------
+
+    def _finish(self, dataset: DatasetVersion, trained: Trained, train: list[Entry], test: list[Entry]) -> Result:
+        scaling = calibrations.fit(trained.oof) if trained.oof else _uncalibrated(self.project.task)
+        oof = calibrations.apply_to(trained.oof, scaling) if trained.oof else None
+        limits = thresholds.choose(oof) if oof else dict.fromkeys(trained.labels, 0.5)
+        with self.watch.step("export"):
+            self._progress({"stage": "export"})
+            manifest, predictor = self._export(dataset, trained, scaling, limits, train)
+        with self.watch.step("evaluation"):
+            self._progress({"stage": "evaluation"})
+            known = [e for e in test if self._judges(e, trained.labels)]
+            if len(known) < len(test):
+                self.warnings.append(f"{len(test) - len(known)} test images carry only labels that training lacks")
+            seen = observe(predictor, self._labeled(known), self.context.check) if known else None
+            oof_evaluation = evaluate(oof, limits) if oof else None
+            seen_evaluation = evaluate(seen, limits) if seen else None
+        for name, outcome in (("oof", oof), ("test", seen)):
+            if outcome is not None:
+                outcomes.save(outcome, self.directory / "study" / f"{name}.npz")
+        version = self.workspace.store.version(self.project.name, self.number)
+        return Result(
+            version, trained, manifest, oof, oof_evaluation, seen, seen_evaluation, self.watch.seconds, self.warnings
+        )
+
+    def _judges(self, entry: Entry, labels: tuple[str, ...]) -> bool:
+        """A single-label image whose label the model does not know has no right answer."""
+        return self.project.task is not Task.CLASSIFICATION or any(name in labels for name in entry.labels)
+
+    def _labeled(self, entries: list[Entry]) -> Any:
+        return ((e.image, self.images.load(e.image), e.labels, e.boxes) for e in entries)
+
+    def _export(
+        self, dataset: DatasetVersion, trained: Trained, scaling: Calibration, limits: dict[str, float],
+        train: list[Entry],
+    ) -> tuple[Manifest, Predictor]:  # fmt: skip
+        bundle = self.workspace.bundle_dir(self.project.name, self.number)
+        partial = bundle.with_name("bundle.partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        trained.export(partial)
+        row = catalogue.row(trained.base)
+        manifest = Manifest(
+            project=self.project.name, version=self.number, task=self.project.task, labels=trained.labels,
+            thresholds=limits, calibration=scaling, input=trained.input, suppression=trained.suppression,
+            base=Base(row.name, row.sha256, row.licence, row.source.text), dataset_version=dataset.number,
+            dataset_sha256=dataset.snapshot_sha256, created_at=clock.now(), seed=int(self.payload["seed"]),
+            details={"params": trained.params},
+        )  # fmt: skip
+        manifest = write_manifest(partial, manifest)
+        predictor = Predictor.load(partial, check=False)
+        samples = [self.images.load(e.image) for e in train[:PARITY_IMAGES]]
+        difference = parity(manifest, predictor.network, trained.network, samples)
+        if difference > PARITY_LIMIT:
+            raise TrainingError(
+                f"the exported network differs from the trained one by {difference:.2g} (limit {PARITY_LIMIT})",
+                hint="please report this with the versions that `tenshot doctor` prints",
+            )
+        card.write(partial, manifest, difference)
+        manifest = write_manifest(partial, _with_parity(manifest, difference))
+        shutil.rmtree(bundle, ignore_errors=True)
+        partial.replace(bundle)
+        return manifest, Predictor(manifest, predictor.network)
+
+    # Record -------------------------------------------------------------------------------------------------------
+
+    def _publish(self, result: Result, dataset: DatasetVersion, names: dict[str, str]) -> dict[str, Any]:
+        from tenshot.automl import tracking
+        from tenshot.automl.training import document
+
+        with self.watch.step("report"):
+            self._progress({"stage": "report"})
+            report = document.write_report(self.workspace, result, dataset, names, self.directory / "report.html")
+        with self.watch.step("tracking"):
+            self._progress({"stage": "tracking"})
+            run = tracking.record(self.workspace, result, dataset, self.directory, report)
+        return document.details(result, run, sum(self.watch.seconds.values()))
+
+
+def _with_parity(manifest: Manifest, difference: float) -> Manifest:
+    return replace(manifest, parity=difference)
+
+
+def _uncalibrated(task: Task) -> Calibration:
+    kinds = {Task.CLASSIFICATION: "softmax", Task.MULTILABEL: "sigmoid", Task.DETECTION: "platt"}
+    return Calibration(kinds[task])  # type: ignore[arg-type]
