@@ -201,12 +201,13 @@ def _interval(outcome: Outcome, name: str, value: float, samples: Floats) -> tup
 
 
 def _support(outcome: Outcome, name: str) -> int:
-    """How many images a metric really rests on: an AUC, on those of the rarer kind."""
-    if name == "auc" and isinstance(outcome, ClassificationOutcome):
-        positives = outcome.truth.sum(axis=0)
-        rarer = np.minimum(positives, len(outcome) - positives)
-        return max(1, int(np.median(rarer[rarer > 0]))) if (rarer > 0).any() else 1
-    return len(outcome)
+    """How many images a metric really rests on: an AUC, on those of the rarer kind, added up over the labels."""
+    if name != "auc" or not isinstance(outcome, ClassificationOutcome):
+        return len(outcome)
+    positives = outcome.truth.sum(axis=0)
+    rarer = int(np.minimum(positives, len(outcome) - positives).sum())
+    both_sides_of_one_question = outcome.exclusive and len(outcome.labels) == 2
+    return max(1, min(len(outcome), rarer // 2 if both_sides_of_one_question else rarer))
 
 
 def _rows(outcome: Outcome, limits: Floats, point: Samples, drawn: Samples) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tenshot.automl.evaluation import detection_metrics, metrics
-from tenshot.automl.evaluation.outcomes import ClassificationOutcome, DetectionOutcome, Floats, Outcome
+from tenshot.automl.evaluation.outcomes import Bools, ClassificationOutcome, DetectionOutcome, Floats, Outcome
 from tenshot.projects.errors import TenshotError
 
 LONGEST_PX = 320
@@ -41,7 +41,9 @@ class Mistake:
     wrong: bool
     """False: right, but among the least sure."""
     truth: str
+    """The true label and its score; multilabel: the labels missed; detection: how many boxes there are, and missed."""
     said: str
+    """The label said and its score; multilabel: the labels wrongly said; detection: how many boxes are right, false."""
     picture: str = ""
     """data URI; empty if the image could not be loaded."""
     width_px: int = LONGEST_PX
@@ -69,20 +71,17 @@ def _surprise(outcome: ClassificationOutcome) -> Floats:
 
 
 def _mistake(outcome: ClassificationOutcome, limits: Floats, i: int, wrong: bool, load: LoadImage) -> Mistake:
-    picture, width, height = thumbnail(load, outcome.images[i])
-    truth = np.flatnonzero(outcome.truth[i])
-    said = (
-        [int(outcome.scores[i].argmax())] if outcome.exclusive else np.flatnonzero(outcome.scores[i] >= limits).tolist()
-    )
-    return Mistake(
-        outcome.images[i],
-        wrong,
-        ", ".join(f"{outcome.labels[c]} {outcome.scores[i, c]:.0%}" for c in truth) or "no label",
-        ", ".join(f"{outcome.labels[c]} {outcome.scores[i, c]:.0%}" for c in said) or "no label",
-        picture,
-        width,
-        height,
-    )
+    truth, said = outcome.truth[i], outcome.scores[i] >= limits
+    if outcome.exclusive:
+        said = np.arange(len(truth)) == outcome.scores[i].argmax()
+        left, right = truth, said
+    else:
+        left, right = truth & ~said, said & ~truth
+
+    def listed(chosen: Bools) -> str:
+        return ", ".join(f"{outcome.labels[c]} {outcome.scores[i, c]:.0%}" for c in np.flatnonzero(chosen)) or "nothing"
+
+    return Mistake(outcome.images[i], wrong, listed(left), listed(right), *thumbnail(load, outcome.images[i]))
 
 
 def _worst_detections(outcome: DetectionOutcome, limits: Floats, load: LoadImage, most: int) -> list[Mistake]:

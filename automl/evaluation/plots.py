@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 Point = tuple[float, float]
 
-WIDTH_IN, HEIGHT_IN = 4.7, 3.3
+WIDTH_IN, HEIGHT_IN, LEGEND_ROW_IN = 4.7, 3.3, 0.19
 MOST_SERIES = 8
 # Each colour is a stand-in that `_inline` replaces by a CSS variable of report.css.
 INK, FAINT = "#0a0b01", "#0a0b02"
@@ -162,6 +162,8 @@ def _legend(axes: Any) -> None:
     handles, labels = axes.get_legend_handles_labels()
     if labels:
         columns = 1 if max(map(len, labels)) > 22 else 2
+        # Without the extra height the legend would squeeze the axes.
+        axes.figure.set_figheight(HEIGHT_IN + LEGEND_ROW_IN * ((len(labels) - 1) // columns))
         axes.figure.legend(handles, labels, loc="outside lower center", ncols=columns)
 
 

@@ -209,6 +209,13 @@ def test_the_worst_mistake_comes_first(make_classified):
     assert sure[0] == pytest.approx((outcome.scores * ~outcome.truth).max())
 
 
+def test_multilabel_mistakes_name_what_was_missed_and_wrongly_said():
+    truth, scores = np.array([[True, True, False, False]]), np.array([[0.9, 0.2, 0.7, 0.1]])
+    outcome = ClassificationOutcome(("a", "b", "c", "d"), ("1",), truth, scores, scores, False)
+    (shown,) = worst(outcome, {}, photo)
+    assert (shown.truth, shown.said) == ("b 20%", "c 70%")
+
+
 def test_without_mistakes_the_least_sure_are_shown(make_classified):
     shown = worst(make_classified(0, 10, ("a", "b"), signal=30.0), {}, photo)
     assert len(shown) == 4
