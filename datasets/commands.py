@@ -191,10 +191,12 @@ def _refused_table(refused: list[Any]) -> Any:
 
     more = len(refused) - SHOWN
     table = Table(title="Refused", title_justify="left", caption=f"… and {more} more" if more > 0 else None)
-    for column in ("code", "what is wrong", "what to do"):
+    for column in ("where", "what is wrong", "what to do"):
         table.add_column(column, overflow="fold")
     for refusal in refused[:SHOWN]:
-        table.add_row(refusal.code, Text(refusal.message), Text(refusal.hint))
+        where = refusal.file if refusal.line is None else f"{refusal.file}:{refusal.line}"
+        short = "/".join(Path(where).parts[-2:])
+        table.add_row(Text(short), Text(refusal.message.removeprefix(f"{where}: ")), Text(refusal.hint))
     return table
 
 

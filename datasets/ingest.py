@@ -131,7 +131,7 @@ def import_dataset(
             f"tenshot dataset import {project} PATH --split test"
         )
     if not report.imported and not report.duplicates:
-        first = "; ".join(refusal.message for refusal in report.refused[:3])
+        first = f"the first one: {report.refused[0].message}"
         raise EmptyDataError(
             f"{path}: nothing could be imported, all {len(report.refused)} records were refused",
             hint=first,
