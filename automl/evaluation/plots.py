@@ -92,8 +92,8 @@ def search(values: Sequence[Point], spreads: Sequence[float | None], name: str) 
     return _plot("search", draw)
 
 
-def lines(series: Sequence[tuple[str, Sequence[Point]]], name: str) -> str:
-    """Values over training steps, a line per series."""
+def lines(series: Sequence[tuple[str, Sequence[Point]]], heading: str, number: int) -> str:
+    """Values over training steps, a line per series; no legend that would only repeat the heading."""
 
     def draw(axes: Axes) -> None:
         for i, (label, points) in enumerate(series[:MOST_SERIES]):
@@ -101,9 +101,10 @@ def lines(series: Sequence[tuple[str, Sequence[Point]]], name: str) -> str:
             xy = np.array(points, float).reshape(-1, 2)
             axes.plot(xy[:, 0], xy[:, 1], label=_short(label), linewidth=1.8, marker=marker, **_look(i))
         axes.set(xlabel="step")
-        _legend(axes)
+        if [label for label, _ in series] != [heading]:
+            _legend(axes)
 
-    return _plot(name, draw)
+    return _plot(f"lines{number}", draw)
 
 
 def _plot(name: str, draw: Any) -> str:

@@ -16,6 +16,7 @@ from tenshot.automl.evaluation.mistakes import LoadImage, worst
 from tenshot.automl.evaluation.outcomes import Outcome
 from tenshot.automl.scores import Calibration
 from tenshot.projects.clock import iso
+from tenshot.projects.errors import EmptyDataError
 from tenshot.projects.status import Task
 
 LARGEST_BYTES = 3_000_000
@@ -66,9 +67,10 @@ class ReportInput:
     dataset_version: int
     dataset_stats: Mapping[str, Any]
     """As `DatasetVersion.stats`: `{"train": {"images", "labels": {name: count}}, "test": {…}, "refused": n}`."""
-    oof: Outcome
-    """Every training image, scored by a model that had not seen it; calibrated."""
-    oof_evaluation: Evaluation
+    oof: Outcome | None
+    """Every training image, scored by a model that had not seen it; calibrated. None if there were too few to hold any
+    out; then there must be a test outcome."""
+    oof_evaluation: Evaluation | None
     thresholds: Mapping[str, float]
     calibration: Calibration
     base: Base
@@ -89,21 +91,32 @@ class ReportInput:
     """sha256 → file name as the user knows it; missing ones are shown by the start of the hash."""
 
     @property
+    def measured(self) -> tuple[Outcome, Evaluation, bool]:
+        """What the headline is measured on, and whether that is the test split: it is if there is one."""
+        if self.test is not None and self.test_evaluation is not None:
+            return self.test, self.test_evaluation, True
+        if self.oof is None or self.oof_evaluation is None:
+            raise EmptyDataError("a report needs an outcome", hint="label test images, or more training images")
+        return self.oof, self.oof_evaluation, False
+
+    @property
     def outcome(self) -> Outcome:
-        """What the headline is measured on: the test split if there is one."""
-        return self.test if self.test is not None and self.test_evaluation is not None else self.oof
+        return self.measured[0]
 
     @property
     def evaluation(self) -> Evaluation:
-        return self.test_evaluation if self.outcome is self.test and self.test_evaluation else self.oof_evaluation
+        return self.measured[1]
 
     @property
     def tested(self) -> bool:
-        return self.outcome is self.test
+        return self.measured[2]
 
 
 def render(report: ReportInput, path: Path) -> Path:
-    """Write the report, at most 3 MB (fewer pictures if need be), and return `path`."""
+    """Write the report, at most 3 MB (fewer pictures if need be), and return `path`.
+
+    Raises EmptyDataError if nothing was measured.
+    """
     page = _page(report, MOST_MISTAKES)
     for fewer in (6, 3, 0):
         if len(page.encode()) <= LARGEST_BYTES:
@@ -194,7 +207,7 @@ def _weakest_curves(found: Evaluation) -> tuple[dict[str, Any], dict[str, tuple[
 def _panels(report: ReportInput) -> list[tuple[str, str]]:
     names = dict.fromkeys(curve.panel for curve in report.curves if curve.points)
     return [
-        (name, plots.lines([(c.name, c.points) for c in report.curves if c.panel == name and c.points], f"curve{i}"))
+        (name, plots.lines([(c.name, c.points) for c in report.curves if c.panel == name and c.points], name, i))
         for i, name in enumerate(names)
     ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -13,7 +14,7 @@ from tenshot.automl.evaluation import advice, calibration, evaluate, plots, thre
 from tenshot.automl.evaluation.mistakes import thumbnail, worst
 from tenshot.automl.evaluation.outcomes import ClassificationOutcome
 from tenshot.automl.evaluation.report import LARGEST_BYTES, ReportInput, TrainingCurve, Trial, render
-from tenshot.projects.errors import NotFoundError
+from tenshot.projects.errors import EmptyDataError, NotFoundError
 from tenshot.projects.status import Task
 
 EVIL = "<script>alert(1)</script>"
@@ -153,6 +154,20 @@ def test_headline_says_how_it_was_measured(make_classified, tmp_path):
     tested = render(report_of(Task.CLASSIFICATION, oof, test), tmp_path / "2.html").read_text("utf-8")
     assert "Cross-validated on the 12 training images" in alone
     assert "Measured once on 90 test images" in tested
+
+
+def test_without_held_out_images_only_the_test_split_speaks(make_classified, tmp_path):
+    report = report_of(Task.CLASSIFICATION, make_classified(1, 4, ("a", "b")), make_classified(2, 90, ("a", "b")))
+    page = render(replace(report, oof=None, oof_evaluation=None), tmp_path / "r.html").read_text("utf-8")
+    assert "Measured once on 90 test images" in page
+    assert "ross-validated" not in page
+
+
+def test_nothing_measured_is_refused(make_classified, tmp_path):
+    report = report_of(Task.CLASSIFICATION, make_classified(1, 4, ("a", "b")))
+    with pytest.raises(EmptyDataError):
+        render(replace(report, oof=None, oof_evaluation=None), tmp_path / "r.html")
+    assert not list(tmp_path.iterdir())
 
 
 def test_unproven_is_said(make_detected, tmp_path):
