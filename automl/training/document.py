@@ -56,9 +56,7 @@ def write_report(
     workspace: Workspace, result: Result, dataset: DatasetVersion, names: Mapping[str, str], path: Path
 ) -> Path | None:
     """The HTML report, or None if nothing was measured (no image could be held out and there is no test split)."""
-    outcome = result.oof if result.oof is not None else result.test
-    evaluation = result.oof_evaluation or result.test_evaluation
-    if outcome is None or evaluation is None:
+    if result.oof_evaluation is None and result.test_evaluation is None:
         return None
     report = ReportInput(
         project=result.manifest.project,
@@ -68,8 +66,8 @@ def write_report(
         labels=result.manifest.labels,
         dataset_version=dataset.number,
         dataset_stats=dataset.stats,
-        oof=outcome,
-        oof_evaluation=evaluation,
+        oof=result.oof,
+        oof_evaluation=result.oof_evaluation,
         thresholds=result.manifest.thresholds,
         calibration=result.manifest.calibration,
         base=result.manifest.base,
