@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import sqlite3
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -127,7 +128,7 @@ class Database:
         except sa.exc.StatementError as error:
             # Not the database but a value that no column takes: the caller's mistake.
             raise error.orig or error from None
-        except OSError as error:
+        except (OSError, sqlite3.Error) as error:
             raise StoreError(f"the store {self} cannot be opened: {error}", hint=self._way_out()) from error
 
     def _way_out(self) -> str:

@@ -94,9 +94,9 @@ class Ledger(SqlPart):
         dialect = sqlite if self.database.is_sqlite else postgresql
         new = 0
         for chunk in (rows[i : i + ROWS_AT_ONCE] for i in range(0, len(rows), ROWS_AT_ONCE)):
-            # One statement with many rows, because drivers do not count what a repeated statement did.
+            # Asked for the keys, because not every driver counts the rows that were really inserted.
             statement = dialect.insert(table).values(chunk).on_conflict_do_nothing(index_elements=[key])
-            new += connection.execute(statement).rowcount
+            new += len(connection.execute(statement.returning(table.c[key])).all())
         return new
 
 
