@@ -60,15 +60,19 @@ def input_spec(image_size: int) -> Input:
 # Base weights -----------------------------------------------------------------------------------------------------
 
 
-def load_base(onnx_path: Path, labels: Sequence[str], *, images: Sequence[RGB], image_size: int) -> Detector:
-    """The pretrained network with a new last class convolution for `labels`.
+def load_base(
+    onnx_path: Path, labels: Sequence[str], *, images: Sequence[RGB], image_size: int, seed: int = 0
+) -> Detector:
+    """The pretrained network with a new last class convolution for `labels`, drawn from `seed`.
 
     `images` (some of the training images) give the batch norms their statistics. Raises WeightsError if the file is not
     the network that it should be.
     """
     base = _unfolded(onnx_path)
     recover_statistics(base, images, image_size)
-    return Detector(tuple(labels), image_size, _with_classes(base, len(labels)))
+    with _torch().random.fork_rng(devices=[]):
+        _torch().manual_seed(seed)
+        return Detector(tuple(labels), image_size, _with_classes(base, len(labels)))
 
 
 def base_network(onnx_path: Path, images: Sequence[RGB] = (), *, image_size: int = 320) -> Detector:
@@ -216,9 +220,7 @@ def train(
         if threads:
             _torch().set_num_threads(threads)
         run.train()
-        model = run.ema.ema
-    model.criterion = None
-    return Detector(detector.labels, recipe.image_size, model.eval())
+        return Detector(detector.labels, recipe.image_size, run.result().eval())
 
 
 def _overrides(recipe: Recipe, images: int, seed: int, folder: str) -> dict[str, Any]:
@@ -279,12 +281,14 @@ def _run_class() -> Any:
     from types import SimpleNamespace
 
     import albumentations
+    import torch
     from ultralytics.data.dataset import YOLODataset
     from ultralytics.models.yolo.detect import DetectionTrainer
+    from ultralytics.nn.tasks import DetectionModel
     from ultralytics.utils import IterableSimpleNamespace
     from ultralytics.utils.torch_utils import ModelEMA
 
-    class Images(YOLODataset):  # type: ignore[misc]
+    class Images(YOLODataset):
         """Examples as Ultralytics' dataset: letterbox-sized images are kept in memory, nothing touches the disk."""
 
         def __init__(self, examples: Sequence[Example], labels: Sequence[str], rotate90: float, **options: Any) -> None:
@@ -331,12 +335,30 @@ def _run_class() -> Any:
             hyp.augmentations = [albumentations.RandomRotate90(p=self.rotate90)] if self.rotate90 else []
             return super().build_transforms(hyp)
 
+    class FastModel(DetectionModel):
+        """The same network, trained with channels last (1.2 times as fast on a CPU) and, where the CPU multiplies
+        bfloat16 by itself, in mixed precision (1.6 times as fast). The loss and the weights stay in float32."""
+
+        def predict(self, x: Any, *args: Any, **kwargs: Any) -> Any:
+            if not self.training:
+                return super().predict(x, *args, **kwargs)
+            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=_multiplies_bfloat16()):
+                raw = super().predict(x.contiguous(memory_format=torch.channels_last), *args, **kwargs)
+            return {k: [part.float() for part in v] if isinstance(v, list) else v.float() for k, v in raw.items()}
+
     # The name must not hold the word "Trainer": Ultralytics would import every experiment tracker that is installed.
-    class Run(DetectionTrainer):  # type: ignore[misc]
+    class Run(DetectionTrainer):
         def __init__(self, overrides: dict[str, Any], **mine: Any) -> None:
             self.mine = SimpleNamespace(**mine)
             super().__init__(overrides=overrides)
             self.model = copy.deepcopy(self.mine.detector.model)
+            self.model.__class__ = FastModel
+
+        def result(self) -> Any:
+            """The averaged network, an ordinary one again."""
+            model = self.ema.ema.to(memory_format=torch.contiguous_format)
+            model.__class__, model.criterion = DetectionModel, None
+            return model
 
         def run_callbacks(self, event: str) -> None:
             if event == "on_train_batch_start" and self.mine.check:
@@ -443,6 +465,13 @@ def _exportable(detector: Detector) -> Any:
 
 
 FAMILY = DetectorFamily("yolov8n", load_base, train, network, export, input_spec)
+
+
+def _multiplies_bfloat16() -> bool:
+    """Whether the CPU has instructions for it; emulated it would be slower than float32."""
+    torch = _torch()
+    capable = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return bool(capable and torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 # Keeping Ultralytics to itself ------------------------------------------------------------------------------------

@@ -334,7 +334,9 @@ class _Search:
 
     def _fit(self, recipe: Recipe, examples: list[Example], *, trial: int | None, fold: int | None) -> Any:
         images = [e.pixels() for e in examples[:STATISTICS_IMAGES]]
-        base = self.family.load_base(self.weights, self.labels, images=images, image_size=recipe.image_size)
+        base = self.family.load_base(
+            self.weights, self.labels, images=images, image_size=recipe.image_size, seed=self.seed
+        )
         rows: list[dict[str, float]] = []
 
         def on_epoch(epoch: int, epochs: int, losses: dict[str, float]) -> None:
