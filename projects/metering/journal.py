@@ -94,7 +94,7 @@ def _records(lines: bytes, path: Path) -> Iterator[UsageRecord]:
 def _parse(line: str) -> tuple[str, float, str, int] | None:
     """None for an empty or torn line."""
     try:
-        token, at, operation, quantity, _end = line.split(" ")
-        return token, float(at), operation, int(quantity)
+        token, at, operation, quantity, end = line.split(" ")
+        return (token, float(at), operation, int(quantity)) if end == "." else None
     except ValueError:
         return None

@@ -1,0 +1,136 @@
+"""Usage journals: nothing counted twice, nothing forgotten, whoever dies."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tenshot.projects.metering import journal
+from tenshot.projects.stores.sql import SqlStore
+from tenshot.projects.workspace import Workspace
+
+CHILD = Path(__file__).with_name("job_process.py")
+
+
+@pytest.fixture
+def path(workspace: Workspace) -> Path:
+    folder = workspace.endpoint_dir("p", 3)
+    folder.mkdir(parents=True)
+    return journal.path_in(folder)
+
+
+def collect(workspace: Workspace) -> int:
+    return journal.collect(workspace.store, workspace.home / "endpoints")
+
+
+def counted(workspace: Workspace) -> float:
+    return sum(record.quantity for record in workspace.store.usage())
+
+
+def test_counted_once(workspace: Workspace, path: Path) -> None:
+    journal.append(path, "predict", 3, 1000.25)
+    journal.append(path, "predict", 4, 1001.0)
+    assert (collect(workspace), collect(workspace)) == (2, 0)
+    first = workspace.store.usage()[0]
+    assert (first.unit, first.project, first.version, first.operation) == ("image", "p", 3, "predict")
+    assert (first.quantity, first.start, first.end) == (3.0, 1000.25, 1000.25)
+    journal.append(path, "predict", 5, 1002.0)
+    assert collect(workspace) == 1
+    assert counted(workspace) == 12
+
+
+def test_nothing_there(workspace: Workspace) -> None:
+    assert collect(workspace) == 0
+
+
+TORN = [pytest.param(cut, id=f"after {cut} bytes") for cut in (1, 2, 10, 30, 38, 40, 41, 42)]
+
+
+@pytest.mark.parametrize("cut", TORN)
+def test_torn_last_line_waits_and_is_never_counted_wrong(workspace: Workspace, path: Path, cut: int) -> None:
+    journal.append(path, "predict", 1, 1000.0)
+    whole = path.stat().st_size
+    journal.append(path, "predict", 123, 1001.0)
+    torn = path.read_bytes()[: whole + cut]
+    assert len(torn) < path.stat().st_size
+    path.write_bytes(torn)
+    collect(workspace)
+    assert counted(workspace) == 1
+    journal.append(path, "predict", 5, 1002.0)
+    collect(workspace)
+    assert counted(workspace) == 6
+
+
+def test_line_still_being_written_is_counted_when_it_is_whole(workspace: Workspace, path: Path) -> None:
+    journal.append(path, "predict", 2, 1000.0)
+    line = path.read_bytes()
+    path.write_bytes(line[:-1])
+    collect(workspace)
+    assert counted(workspace) == 0
+    path.write_bytes(line)
+    collect(workspace)
+    assert counted(workspace) == 2
+
+
+def test_new_journal_of_the_same_name_is_read_from_its_start(workspace: Workspace, path: Path) -> None:
+    for _ in range(5):
+        journal.append(path, "predict", 1, 1000.0)
+    collect(workspace)
+    path.unlink()
+    journal.append(path, "predict", 7, 1001.0)
+    collect(workspace)
+    assert counted(workspace) == 12
+
+
+def test_long_journal_is_read_in_pieces(workspace: Workspace, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal, "MOST_BYTES", 200)
+    for _ in range(50):
+        journal.append(path, "predict", 1, 1000.0)
+    assert collect(workspace) == 50
+    assert counted(workspace) == 50
+
+
+def test_collectors_at_once(workspace: Workspace, path: Path) -> None:
+    url = f"sqlite:///{workspace.home / 'tenshot.db'}"
+    done = threading.Event()
+    _ = workspace.store
+
+    def keep_collecting(_worker: int) -> None:
+        store = SqlStore(url)
+        while not done.is_set():
+            journal.collect(store, workspace.home / "endpoints")
+
+    with ThreadPoolExecutor(3) as pool:
+        collectors = [pool.submit(keep_collecting, worker) for worker in range(3)]
+        for _ in range(300):
+            journal.append(path, "predict", 1, 1000.0)
+        done.set()
+        for collector in collectors:
+            collector.result()
+    collect(workspace)
+    assert counted(workspace) == 300
+
+
+def test_killed_while_it_counts(workspace: Workspace) -> None:
+    """Of work that was done and said to be done, all is counted; at most the piece in the making is more."""
+    process = subprocess.Popen([sys.executable, str(CHILD), "count"], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    told = 0
+    for line in process.stdout:
+        told = told if line == "working\n" else int(line)
+        if told == 100:
+            collect(workspace)
+        if told == 500:
+            process.kill()
+            break
+    rest, _ = process.communicate()
+    whole = [int(line) for line in rest.splitlines(keepends=True) if line.endswith("\n")]
+    collect(workspace)
+    collect(workspace)
+    done = max([told, *whole])
+    assert counted(workspace) in {done, done + 1}
