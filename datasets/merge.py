@@ -6,7 +6,7 @@ Images are the same if their stored bytes are. Then:
 - same split, other labels → the newer one replaces the older if the dataset knows the image by the same file name
   (the user corrected a label; the folder above may have changed with it) or nobody had labeled it; else it is refused,
   as are two opinions within one import;
-- other split → refused: a test image that was trained on proves nothing.
+- other split → refused: a test image that was trained on proves nothing. Within one import the training image stays.
 
 A test image with a label that no training image has is refused, because it can only count as a mistake. (Not while
 there are no training images at all: the test set may come first.)
@@ -49,7 +49,7 @@ def merge(base: Iterable[Entry], candidates: Iterable[Candidate]) -> Merged:
     """Put an import on top of a dataset version."""
     before = {entry.image: entry for entry in base}
     merged = Merged(dict(before))
-    for candidate in candidates:
+    for candidate in sorted(candidates, key=lambda candidate: candidate.entry.split != "train"):
         _take(merged, candidate)
     _refuse_unknown_labels(merged, before)
     return merged

@@ -1,0 +1,173 @@
+"""What `dataset check` finds, and what it leaves alone."""
+
+from __future__ import annotations
+
+import io
+import time
+
+import numpy as np
+import pytest
+from PIL import Image, ImageEnhance, ImageFilter
+
+from tenshot.datasets import doctor, snapshots
+from tenshot.datasets.annotations import Box, Entry
+from tenshot.datasets.duplicates import Fingerprint, fingerprint, groups_of, near_duplicate_groups, near_pairs
+from tenshot.datasets.images import ImageStore
+from tenshot.projects.status import Task
+
+
+def scene(seed: int, width: int = 160, height: int = 120) -> Image.Image:
+    """A picture with structure at all scales, as photos have."""
+    rng = np.random.default_rng(seed)
+    image = Image.fromarray(rng.integers(0, 255, (6, 8, 3), np.uint8)).resize((width, height), Image.Resampling.BICUBIC)
+    grain = Image.fromarray(rng.integers(0, 255, (height, width, 3), np.uint8)).filter(ImageFilter.GaussianBlur(1))
+    return Image.blend(image, grain, 0.2)
+
+
+def encode(image: Image.Image, kind: str = "PNG", **options) -> bytes:
+    out = io.BytesIO()
+    image.save(out, kind, **options)
+    return out.getvalue()
+
+
+def add(workspace, image: Image.Image, name: str, split="train", labels=("a",), boxes=(), labeled=True) -> Entry:
+    added = ImageStore.of(workspace).add(encode(image), name)
+    return Entry(added.sha256, name, added.width_px, added.height_px, split, tuple(labels), tuple(boxes), labeled)
+
+
+def check(workspace, entries, task=Task.CLASSIFICATION) -> doctor.DatasetCheck:
+    workspace.store.create_project("p", task, at=0)
+    sha256, stats = snapshots.write(workspace, entries)
+    workspace.store.add_dataset_version("p", snapshot_sha256=sha256, parent=None, source="", stats=stats, at=0)
+    return doctor.check(workspace, "p")
+
+
+def codes(found: doctor.DatasetCheck) -> dict[str, str]:
+    return {finding.code: finding.severity for finding in found.findings}
+
+
+def balanced(workspace) -> list[Entry]:
+    entries = [add(workspace, scene(n), f"{n}.png", labels=("a" if n % 2 else "b",)) for n in range(12)]
+    return [
+        *entries,
+        add(workspace, scene(50), "50.png", "test", ("a",)),
+        add(workspace, scene(51), "51.png", "test", ("b",)),
+    ]
+
+
+def test_nothing_to_say_about_a_good_set(workspace):
+    found = check(workspace, balanced(workspace))
+    assert (found.findings, found.ok) == ([], True)
+    assert found.images == {"train": 12, "test": 2}
+    assert found.labels == {"a": {"train": 6, "test": 1}, "b": {"train": 6, "test": 1}}
+    assert len(set(found.groups.values())) == 14
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda i: Image.open(io.BytesIO(encode(i, "JPEG", quality=60))), id="jpeg"),
+        pytest.param(lambda i: i.resize((80, 60)), id="half-size"),
+        pytest.param(lambda i: ImageEnhance.Brightness(i).enhance(0.9), id="darker"),
+        pytest.param(lambda i: i.convert("L"), id="grey"),
+    ],
+)
+def test_copies_are_near_duplicates_and_others_are_not(change):
+    prints = {str(n): fingerprint(encode(scene(n))) for n in range(20)}
+    prints["copy"] = fingerprint(encode(change(scene(3))))
+    assert [{a, b} for a, b, _ in near_pairs(prints)] == [{"3", "copy"}]
+
+
+def test_flat_images_are_like_no_other():
+    flat = {str(v): fingerprint(encode(Image.new("RGB", (50, 50), (v, v, v)))) for v in (0, 100, 255)}
+    assert list(near_pairs(flat)) == []
+    assert list(near_pairs({})) == []
+
+
+def test_groups():
+    assert groups_of("abcdef", [("b", "d", 1.0), ("d", "f", 1.0)]) == {"a": 0, "b": 1, "c": 2, "d": 1, "e": 3, "f": 1}
+
+
+def test_pairs_of_ten_thousand_images_take_seconds():
+    rng = np.random.default_rng(0)
+    miniatures = rng.standard_normal((10_000, 1024)).astype(np.float32)
+    miniatures /= np.linalg.norm(miniatures, axis=1, keepdims=True)
+    hashes = rng.integers(0, 2**63, 10_000)
+    prints = {str(n): Fingerprint(int(hashes[n]), miniatures[n]) for n in range(10_000)}
+    prints["copy"] = prints["4321"]
+    start = time.monotonic()
+    assert [(a, b) for a, b, _ in near_pairs(prints)] == [("4321", "copy")]
+    assert time.monotonic() - start < 30
+
+
+def test_leak_and_contradiction_and_groups(workspace):
+    entries = balanced(workspace)
+    entries.append(add(workspace, scene(0).resize((80, 60)), "leak.png", "test", ("b",)))
+    entries.append(add(workspace, scene(1).resize((80, 60)), "other.png", "train", ("b",)))
+    found = check(workspace, entries)
+    assert codes(found) == {"leak": "error", "contradiction": "warning", "near-duplicates": "info"}
+    assert not found.ok
+    assert {"0.png (train)", "leak.png (test)"} == set(found.findings[0].examples[0].split(" ~ "))
+    by_name = {entry.name: found.groups[entry.image] for entry in entries}
+    assert by_name["0.png"] == by_name["leak.png"] != by_name["1.png"] == by_name["other.png"]
+    assert near_duplicate_groups(workspace, sorted(entries, key=lambda e: e.image)) == found.groups
+
+
+def test_unreadable(workspace):
+    entries = balanced(workspace)
+    store = ImageStore.of(workspace)
+    store.path(entries[0].image).unlink()
+    store.path(entries[1].image).write_bytes(b"x")
+    found = check(workspace, entries)
+    assert codes(found) == {"unreadable": "error"}
+    assert found.findings[0].count == 2
+    assert any("have changed" in example for example in found.findings[0].examples)
+
+
+BOX = Box("a", 0.25, 0.25, 0.5, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("extra", "expected"),
+    [
+        pytest.param({"boxes": (BOX, Box("a", 0.5, 0.5, 0.005, 0.2))}, {"tiny-boxes": "warning"}, id="tiny-ratio"),
+        pytest.param({"boxes": (BOX, Box("a", 0.5, 0.5, 0.012, 0.2))}, {"tiny-boxes": "warning"}, id="tiny-at-640"),
+        pytest.param({"boxes": (BOX, Box("a", 0.5, 0.5, 0.02, 0.2))}, {}, id="small-but-visible"),
+        pytest.param({"boxes": (Box("a", 0.01, 0.01, 0.98, 0.97),)}, {"giant-boxes": "warning"}, id="giant"),
+        pytest.param({"boxes": (Box("a", 0.0, 0.4, 1.0, 0.2),)}, {}, id="wide-is-not-giant"),
+        pytest.param({"boxes": ()}, {"negatives": "info"}, id="negative"),
+        pytest.param({"boxes": (), "labeled": False}, {"unlabeled": "warning"}, id="unlabeled"),
+        pytest.param(
+            {"boxes": (Box("A ", 0.1, 0.1, 0.5, 0.5),)}, {"spelling": "warning", "few-images": "warning"}, id="spelling"
+        ),
+    ],
+)
+def test_boxes(extra, expected, workspace):
+    entries = [add(workspace, scene(n), f"{n}.png", labels=(), boxes=(BOX,)) for n in range(6)]
+    entries.append(add(workspace, scene(60), "60.png", "test", (), (BOX,)))
+    entries.append(add(workspace, scene(61), "61.png", "train", (), **extra))
+    assert codes(check(workspace, entries, Task.DETECTION)) == expected
+
+
+def test_amounts(workspace):
+    entries = [add(workspace, scene(n), f"{n}.png") for n in range(20)]
+    entries.append(add(workspace, scene(40), "40.png", labels=("rare",)))
+    entries.append(add(workspace, scene(41, 900, 700), "41.png", "test", labels=("new",)))
+    found = check(workspace, entries)
+    assert codes(found) == {
+        "unknown-test-label": "error",
+        "few-images": "warning",
+        "imbalance": "warning",
+        "sizes": "info",
+    }
+    assert found.findings[1].examples == ["rare: 1"]
+
+
+def test_one_label_and_no_test(workspace):
+    found = check(workspace, [add(workspace, scene(n), f"{n}.png") for n in range(6)])
+    assert codes(found) == {"one-label": "error", "no-test": "info"}
+
+
+def test_no_labels_at_all(workspace):
+    found = check(workspace, [add(workspace, scene(0), "0.png", labels=(), labeled=False)])
+    assert codes(found) == {"no-training-images": "error", "unlabeled": "warning"}
