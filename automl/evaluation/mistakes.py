@@ -79,7 +79,9 @@ def _mistake(outcome: ClassificationOutcome, limits: Floats, i: int, wrong: bool
         left, right = truth & ~said, said & ~truth
 
     def listed(chosen: Bools) -> str:
-        return ", ".join(f"{outcome.labels[c]} {outcome.scores[i, c]:.0%}" for c in np.flatnonzero(chosen)) or "nothing"
+        return (
+            ", ".join(f"{outcome.labels[c]} ({outcome.scores[i, c]:.0%})" for c in np.flatnonzero(chosen)) or "nothing"
+        )
 
     return Mistake(outcome.images[i], wrong, listed(left), listed(right), *thumbnail(load, outcome.images[i]))
 

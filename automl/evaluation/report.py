@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -188,7 +189,7 @@ def _plots(report: ReportInput) -> dict[str, str]:
         drawn["pr"] = plots.precision_recall(*_weakest_curves(found))
     if found.curves["reliability"]:
         drawn["reliability"] = plots.reliability(found.curves["reliability"], _before(report)[0])
-    done = [t for t in report.trials if t.value is not None]
+    done = [t for t in report.trials if t.value is not None and math.isfinite(t.value)]
     if done:
         values = [(float(t.number), float(t.value or 0.0)) for t in done]
         drawn["search"] = plots.search(values, [t.sd for t in done], report.objective)
@@ -230,7 +231,7 @@ def _train_counts(report: ReportInput) -> dict[str, int]:
 
 
 def _best_trials(report: ReportInput) -> list[Trial]:
-    ranked = sorted(report.trials, key=lambda t: (t.value is None, -(t.value or 0.0), t.number))
+    ranked = sorted(report.trials, key=lambda t: (_number(t.value) == "–", -(t.value or 0.0), t.number))
     return ranked[:MOST_TRIALS]
 
 
@@ -246,7 +247,7 @@ def _commands(report: ReportInput) -> list[tuple[str, str]]:
 
 
 def _number(value: float | None, digits: int = 3) -> str:
-    return "–" if value is None else f"{value:.{digits}f}"
+    return "–" if value is None or not math.isfinite(value) else f"{value:.{digits}f}"
 
 
 def _interval(pair: Sequence[float] | None) -> str:

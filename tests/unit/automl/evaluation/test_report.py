@@ -64,6 +64,7 @@ def report(request, make_classified, make_detected) -> ReportInput:
         trials=[
             Trial(0, "head", {"learning_rate": 0.00123456, "name": EVIL}, 0.8, 0.05, 3.0, "complete"),
             Trial(1, "head", {}, None, None, 1.0, "failed"),
+            Trial(2, "head", {}, float("nan"), None, 1.0, "failed"),
         ],
         timings={"search": 75.0, "export": 0.01},
         warnings=[f"something about {EVIL}"],
@@ -228,7 +229,7 @@ def test_multilabel_mistakes_name_what_was_missed_and_wrongly_said():
     truth, scores = np.array([[True, True, False, False]]), np.array([[0.9, 0.2, 0.7, 0.1]])
     outcome = ClassificationOutcome(("a", "b", "c", "d"), ("1",), truth, scores, scores, False)
     (shown,) = worst(outcome, {}, photo)
-    assert (shown.truth, shown.said) == ("b 20%", "c 70%")
+    assert (shown.truth, shown.said) == ("b (20%)", "c (70%)")
 
 
 def test_without_mistakes_the_least_sure_are_shown(make_classified):
