@@ -13,7 +13,9 @@ import shutil
 import tempfile
 import zipfile
 from dataclasses import dataclass
+from functools import partial
 from importlib.resources import files
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 from xml.etree.ElementTree import Element, ElementTree, SubElement, indent
@@ -21,6 +23,7 @@ from xml.etree.ElementTree import Element, ElementTree, SubElement, indent
 import yaml
 
 from tenshot.automl.base import fetch
+from tenshot.datasets.duplicates import Fingerprint, fingerprint, near_pairs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -107,16 +110,32 @@ def write(name: str, spec: Spec, source: Path, folder: Path) -> DemoSet:
 
 
 def _write_cells(archive: zipfile.ZipFile, spec: Spec, folder: Path) -> None:
+    """The training cells are drawn first; a test cell that nearly repeats one of them is passed over."""
     draw = random.Random(spec["seed"])
     table = archive.read(spec["members"]["table"]).decode()
-    for label, probability in spec["classes"].items():
-        cells = sorted(cell_names(table, probability))
-        drawn = draw.sample(cells, spec["train_per_class"] + spec["test_per_class"])
-        for i, cell in enumerate(drawn):
-            split = "train" if i < spec["train_per_class"] else "test"
-            target = folder / split / label / PurePosixPath(cell).name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(archive.read(f"{spec['members']['root']}/{cell}"))
+    shuffled = {label: sorted(cell_names(table, p)) for label, p in spec["classes"].items()}
+    for cells in shuffled.values():
+        draw.shuffle(cells)
+    read = partial(_read_cell, archive, spec)
+    count = spec["train_per_class"]
+    train = {label: cells[:count] for label, cells in shuffled.items()}
+    known = [fingerprint(read(cell)) for cells in train.values() for cell in cells]
+    for label, cells in shuffled.items():
+        others = (cell for cell in cells[count:] if not is_near(fingerprint(read(cell)), known))
+        for split, chosen in (("train", train[label]), ("test", islice(others, spec["test_per_class"]))):
+            for cell in chosen:
+                target = folder / split / label / PurePosixPath(cell).name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(read(cell))
+
+
+def _read_cell(archive: zipfile.ZipFile, spec: Spec, cell: str) -> bytes:
+    return archive.read(f"{spec['members']['root']}/{cell}")
+
+
+def is_near(image: Fingerprint, known: list[Fingerprint]) -> bool:
+    """Whether an image nearly repeats one of `known`, by the measure of `tenshot dataset check`."""
+    return any(next(near_pairs({"known": other, "image": image}), None) for other in known)
 
 
 def cell_names(table: str, probability: float) -> Iterator[str]:

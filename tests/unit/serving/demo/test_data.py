@@ -104,6 +104,23 @@ def test_cells_are_drawn_from_the_certain_ones_and_kept_apart(cells: Path, tmp_p
         assert {int(p.stem[1:]) % 3 for p in (split / "defective").iterdir()} == {1}
 
 
+def test_test_cells_that_repeat_a_training_cell_are_passed_over(tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    pictures = [draw.integers(0, 240, (8, 8, 3)).astype(np.uint8) for _ in range(10)]
+    members, rows = {}, []
+    for i in range(20):  # of every picture two: the second a little brighter
+        pixels = cv2.resize(pictures[i // 2], (64, 64), interpolation=cv2.INTER_NEAREST)
+        members[f"cells/images/c{i}.png"] = bytes(cv2.imencode(".png", pixels + np.uint8(i % 2 * 6))[1])
+        rows.append(f"images/c{i}.png  {(i // 2) % 2:.1f}  mono")
+    source = make_wheel(tmp_path / "twins.whl", {"cells/labels.csv": "\n".join(rows).encode(), **members})
+    made = data.write("cells", {**CELLS, "test_per_class": 6}, source, tmp_path / "out")
+    train = {int(p.stem[1:]) // 2 for p in made.train.rglob("*.png")}
+    test = [int(p.stem[1:]) // 2 for p in made.test_images]
+    assert train
+    assert test
+    assert not train & set(test)
+
+
 def test_the_same_seed_draws_the_same_cells(cells: Path, tmp_path: Path) -> None:
     first, again, other = (
         sorted(p.name for p in data.write("c", {**CELLS, "seed": seed}, cells, tmp_path / str(i)).train.rglob("*.png"))
