@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from tenshot.datasets.annotations import Box
 from tenshot.datasets.formats.base import RawRecord
 from tenshot.datasets.images import RGB, decode, read_bytes, read_header
 from tenshot.datasets.judge import judge
-from tenshot.projects.errors import DataError, ImageError, RecordError
+from tenshot.projects.errors import DataError, ImageError, RecordError, did_you_mean
 from tenshot.projects.status import Task
 
 
@@ -34,18 +34,36 @@ class LabeledImage:
 
 
 def read_labeled(
-    path: Path, task: Task, format: str = "auto", images: Path | None = None, *, max_megapixels: float = 100.0
+    path: Path,
+    task: Task,
+    format: str = "auto",
+    images: Path | None = None,
+    labels: Collection[str] | None = None,
+    *,
+    max_megapixels: float = 100.0,
 ) -> Iterator[LabeledImage | DataError]:
     """The labeled images of a file or folder in its order, judged as import does; what is bad comes as its error.
 
-    Images that nobody has labeled are left out. A bad box comes as an error before its image. Raises UnknownNameError,
-    FormatError.
+    With `labels` (what a version knows), an image with any other label is refused. Images that nobody has labeled are
+    left out. A bad box comes as an error before its image. Raises UnknownNameError, FormatError.
     """
     for record in identify.choose(path, format).read(path, images):
         if isinstance(record, RecordError):
             yield record
         elif record.labeled:
-            yield from _one(record, task, max_megapixels)
+            for item in _one(record, task, max_megapixels):
+                yield item if isinstance(item, DataError) else _known(item, record, labels)
+
+
+def _known(image: LabeledImage, record: RawRecord, labels: Collection[str] | None) -> LabeledImage | RecordError:
+    unknown = (
+        {*image.labels, *(box.label for box in image.boxes)}.difference(labels or ()) if labels is not None else ()
+    )
+    for label in sorted(unknown):
+        known = ", ".join(sorted(labels or ()))
+        reason = f"{image.name}: label {label!r} is not one of {known}"
+        return record.error(reason, hint=did_you_mean(label, labels or ()))
+    return image
 
 
 def _one(record: RawRecord, task: Task, max_megapixels: float) -> Iterator[LabeledImage | DataError]:

@@ -65,7 +65,7 @@ class Yolo:
         # Ultralytics wants a `val`, which is what it tunes against; the test split stands in for it.
         places = {"train": splits.get("train", "images/test"), "val": splits.get("test", "images/train")}
         if set(splits) == {"test"}:
-            places = {"train": "", "test": "images/test"}
+            places = {"train": "", "val": "images/test"}
         document = {**places, "names": {number: label for label, number in ids.items()}}
         (path / "data.yaml").write_text(yaml.safe_dump(document, sort_keys=False, allow_unicode=True), "utf-8")
 
@@ -116,12 +116,16 @@ def _names(value: Any, path: Path) -> dict[int, str]:
 
 
 def _places(content: dict[str, Any], folder: Path) -> Iterator[_Place]:
+    """Each folder or list once: where `val` is the same as `train`, for want of another one, it stays train."""
     root = folder / str(content.get("path") or "")
+    seen: set[Path] = set()
     for key, split in _KEYS:
         value = content.get(key)
         for item in value if isinstance(value, list) else [value]:
-            if item:
-                yield _Place(_resolve(str(item), root, folder), split, folder)
+            path = _resolve(str(item), root, folder) if item else None
+            if path and path.resolve() not in seen:
+                seen.add(path.resolve())
+                yield _Place(path, split, folder)
 
 
 def _resolve(item: str, root: Path, folder: Path) -> Path:

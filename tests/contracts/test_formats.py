@@ -89,6 +89,16 @@ def test_what_is_written_is_read_again(name, task, store, tmp_path):
         assert_same(found[image], entry, name)
 
 
+@pytest.mark.parametrize("split", ["train", "test"])
+@pytest.mark.parametrize("name", list(FORMATS))
+def test_a_single_split_stays_what_it_is(name, split, store, tmp_path):
+    task = Task.DETECTION if Task.DETECTION in FORMATS.get(name).tasks else Task.CLASSIFICATION
+    written = [entry.in_split(split) for entry in entries(store, task)]
+    FORMATS.get(name).write(tmp_path / "out", written, store)
+    assert identify(tmp_path / "out").name == name
+    assert [record.split for record in FORMATS.get(name).read(tmp_path / "out", None)] == [split] * len(written)
+
+
 def assert_same(found: Entry, expected: Entry, name: str) -> None:
     assert (found.name, found.split, found.labeled) == (expected.name, expected.split, expected.labeled)
     assert set(found.labels) == set(expected.labels)

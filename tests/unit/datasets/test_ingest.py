@@ -400,5 +400,9 @@ def test_read_labeled(tmp_path):
     (image,) = [item for item in found if not isinstance(item, DataError)]
     assert (image.name, image.labels, image.width_px, image.height_px) == ("a.png", ("cat",), 40, 30)
     assert image.pixels().shape == (30, 40, 3)
+    strict = list(read_labeled(tmp_path / "x.csv", Task.CLASSIFICATION, labels=["cats", "dog"]))
+    assert not [item for item in strict if isinstance(item, LabeledImage)]
+    (unknown,) = [item for item in strict if "is not one of" in str(item)]
+    assert (unknown.line, unknown.hint) == (2, "did you mean cats?")
     with pytest.raises(FormatError):
         list(read_labeled(tmp_path / "absent", Task.CLASSIFICATION))
