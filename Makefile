@@ -15,7 +15,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 ROOMS := automl configs datasets projects serving
-CODE := $(ROOMS) tests setup.py
+CODE := $(ROOMS) tests docs setup.py
 BENCHMARKS := $(patsubst tests/benchmarks/bench_%.py,bench-%,$(wildcard tests/benchmarks/bench_*.py))
 
 .PHONY: help setup models test demo check lint types wheel docs clean distclean $(BENCHMARKS)
