@@ -1,0 +1,268 @@
+"""The commands project, usage, jobs and doctor, through the front door."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tenshot.projects import cli, doctor
+from tenshot.projects.doctor import Finding
+from tenshot.projects.errors import TenshotError
+from tenshot.projects.metering import journal
+from tenshot.projects.records import UsageRecord
+from tenshot.projects.status import JobStatus, Task, VersionStatus
+from tenshot.projects.workspace import Workspace
+
+HOUR = 1_795_000_000 // 3600 * 3600
+
+
+@pytest.fixture
+def ask(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> Any:
+    """Run with --json; exit status and document."""
+
+    def run(*argv: str) -> tuple[int, Any]:
+        status = cli.run([*argv, "--json"])
+        return status, json.loads(capsys.readouterr().out)
+
+    return run
+
+
+@pytest.fixture
+def read(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> Any:
+    """Run for people; what was printed on stdout."""
+
+    def run(*argv: str) -> str:
+        assert cli.run(argv) == 0
+        return capsys.readouterr().out
+
+    return run
+
+
+class TestProject:
+    def test_create_list_show(self, ask: Any, read: Any) -> None:
+        status, made = ask("project", "create", "solar", "--task", "classification")
+        assert status == 0
+        assert (made["name"], made["task"], made["status"]) == ("solar", "classification", "CREATED")
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", made["created_at"])
+        assert ask("project", "list") == (0, {"projects": [made]})
+        assert ask("project", "show", "solar") == (0, made | {"dataset": None, "versions": []})
+        assert "solar" in read("project", "list")
+        assert "tenshot dataset import solar" in read("project", "show", "solar")
+
+    def test_show_with_images_and_versions(self, workspace: Workspace, ask: Any, read: Any) -> None:
+        store = workspace.store
+        store.create_project("p", Task.DETECTION, at=1.0)
+        stats = {"train": {"images": 10, "labels": {"a": 12}}, "test": {"images": 4, "labels": {}}, "refused": 0}
+        store.add_dataset_version("p", snapshot_sha256="a" * 64, parent=None, source="x", stats=stats, at=1.0)
+        store.create_version("p", dataset_version=1, at=1.0)
+        store.advance_version("p", 1, VersionStatus.TRAINING_FAILED, message="[red]no[/x]", at=2.0)
+        _, document = ask("project", "show", "p")
+        assert document["dataset"] == {"version": 1, "stats": stats}
+        assert (document["versions"][0]["ref"], document["versions"][0]["status"]) == ("p@1", "TRAINING_FAILED")
+        printed = read("project", "show", "p")
+        assert "10 train, 4 test images" in printed
+        assert "[red]no[/x]" in printed
+
+    def test_name_taken(self, ask: Any) -> None:
+        ask("project", "create", "p", "--task", "detection")
+        status, document = ask("project", "create", "p", "--task", "detection")
+        assert (status, document["error"]["code"]) == (1, "AlreadyExists")
+
+    @pytest.mark.parametrize("name", ["a", "A-b_c.9", "x" * 255, ".hidden"])
+    def test_good_names(self, ask: Any, name: str) -> None:
+        assert ask("project", "create", name, "--task", "detection")[0] == 0
+
+    @pytest.mark.parametrize("name", ["", ".", "..", "a b", "a/b", "ä", "x" * 256, "a\n"])
+    def test_bad_names(self, ask: Any, name: str) -> None:
+        status, document = ask("project", "create", name, "--task", "detection")
+        assert (status, document["error"]["code"]) == (2, "UsageError")
+
+    def test_unknown(self, ask: Any) -> None:
+        ask("project", "create", "solar", "--task", "detection")
+        status, document = ask("project", "show", "sollar")
+        assert (status, document["error"]["code"]) == (1, "ProjectNotFound")
+        assert "solar" in document["error"]["hint"]
+
+
+class TestDelete:
+    @pytest.fixture(autouse=True)
+    def project(self, workspace: Workspace) -> None:
+        workspace.store.create_project("p", Task.DETECTION, at=1.0)
+        workspace.store.create_version("p", dataset_version=1, at=1.0)
+        workspace.store.advance_version("p", 1, VersionStatus.TRAINING_COMPLETED, at=2.0)
+        for folder in (workspace.bundle_dir("p", 1), workspace.bundle_dir("other", 1), workspace.endpoint_dir("p", 1)):
+            folder.mkdir(parents=True)
+        journal.append(journal.path_in(workspace.endpoint_dir("p", 1)), "predict", 7, 1000.0)
+
+    def test_files_go_and_usage_stays(self, workspace: Workspace, ask: Any) -> None:
+        assert ask("project", "delete", "p", "--yes") == (0, {"deleted": "p"})
+        assert workspace.store.projects() == []
+        assert not (workspace.home / "models" / "p").exists()
+        assert not workspace.endpoint_dir("p", 1).exists()
+        assert workspace.bundle_dir("other", 1).exists()
+        assert [record.quantity for record in workspace.store.usage()] == [7.0]
+
+    def test_nobody_to_ask(self, workspace: Workspace, ask: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
+        status, document = ask("project", "delete", "p")
+        assert (status, document["error"]["code"]) == (2, "UsageError")
+        assert "--yes" in document["error"]["hint"]
+        assert len(workspace.store.projects()) == 1
+
+    @pytest.mark.parametrize(("said", "status", "left"), [("y\n", 0, 0), ("n\n", 130, 1)])
+    def test_asked(
+        self, workspace: Workspace, monkeypatch: pytest.MonkeyPatch, said: str, status: int, left: int
+    ) -> None:
+        class Terminal(io.StringIO):
+            def isatty(self) -> bool:
+                return True
+
+        monkeypatch.setattr("sys.stdin", Terminal(said))
+        assert cli.run(["project", "delete", "p"]) == status
+        assert len(workspace.store.projects()) == left
+
+    def test_in_use(self, workspace: Workspace, ask: Any) -> None:
+        workspace.store.advance_version("p", 1, VersionStatus.STARTING, at=3.0)
+        status, document = ask("project", "delete", "p", "--yes")
+        assert (status, document["error"]["code"]) == (1, "ResourceInUse")
+        assert "tenshot stop p@1" in document["error"]["hint"]
+        assert workspace.bundle_dir("p", 1).exists()
+
+
+class TestUsage:
+    @pytest.fixture(autouse=True)
+    def used(self, workspace: Workspace) -> None:
+        workspace.home.mkdir()
+        (workspace.home / "prices.yaml").write_text(
+            "currency: EUR\nunits:\n"
+            "  inference_unit_second: {price: 3.6, per: 3600, hosted: 4.0}\n"
+            "  image: {price: 1, per: 1000, hosted: null}\n"
+        )
+        serving = UsageRecord("e", "inference_unit_second", "p", 1, "serve", 20.0, HOUR + 3590.0, HOUR + 3610.0)
+        workspace.store.add_usage([serving])
+        folder = workspace.endpoint_dir("p", 1)
+        folder.mkdir(parents=True)
+        journal.append(journal.path_in(folder), "predict", 500, HOUR + 3600.0)
+
+    def test_split_at_the_hour_priced_and_with_journals(self, ask: Any) -> None:
+        status, document = ask("usage")
+        assert status == 0
+        assert [(row["operation"], row["quantity"]) for row in document["rows"]] == [
+            ("serve", 10.0),
+            ("predict", 500.0),
+            ("serve", 10.0),
+        ]
+        assert set(document["rows"][0]) == {
+            "hour", "project", "version", "operation", "unit", "quantity", "cost",
+        }  # fmt: skip
+        assert document["total"] == pytest.approx(0.52)
+        assert document["currency"] == "EUR"
+        assert ask("usage")[1] == document
+
+    def test_in_a_span(self, ask: Any) -> None:
+        moment = "2026-11-18T12:00:00Z"
+        _, document = ask("usage", "--from", moment, "--by", "operation")
+        begin = document["rows"]
+        _, rest = ask("usage", "--to", moment, "--by", "operation")
+        assert sum(row["quantity"] for row in [*begin, *rest["rows"]]) == pytest.approx(520.0)
+
+    def test_an_hour_cut_in_two(self, ask: Any) -> None:
+        from tenshot.projects.clock import iso
+
+        middle = str(iso(HOUR + 3595.0))
+        assert [row["quantity"] for row in ask("usage", "--to", middle)[1]["rows"]] == [5.0]
+
+    def test_for_people(self, read: Any) -> None:
+        printed = read("usage", "--by", "operation")
+        assert "predict" in printed
+        assert "total 0.5200 EUR" in printed
+
+    def test_nothing_used(self, read: Any) -> None:
+        assert "nothing was used" in read("usage", "--from", "2030-01-01")
+
+    def test_mistake_in_the_prices(self, workspace: Workspace, ask: Any) -> None:
+        (workspace.home / "prices.yaml").write_text("currency: EUR\nunits: {image: {price: cheap, per: 1, hosted: 1}}")
+        status, document = ask("usage")
+        assert (status, document["error"]["code"]) == (1, "SettingsError")
+        assert "units.image.price: got 'cheap'" in document["error"]["message"]
+
+
+class TestJobs:
+    def test_list_shows_no_secret_and_reaps(self, workspace: Workspace, ask: Any, read: Any) -> None:
+        workspace.store.create_project("p", Task.DETECTION, at=1.0)
+        workspace.store.enqueue("train", "p", at=1.0)
+        workspace.store.claim("elsewhere:1:1.0", kinds=["train"], at=1.0)
+        _, document = ask("jobs", "list")
+        (job,) = document["jobs"]
+        assert job["status"] == "FAILED"
+        assert "no sign of life" in job["message"]
+        assert "lock_token" not in job
+        assert "no sign of life" in " ".join(read("jobs", "list", "--project", "p").split())
+        assert ask("jobs", "list", "--project", "q")[0] == 1
+
+    def test_cancel(self, workspace: Workspace, ask: Any) -> None:
+        workspace.store.create_project("p", Task.DETECTION, at=1.0)
+        job = workspace.store.enqueue("train", "p", at=1.0)
+        assert ask("jobs", "cancel", str(job.id))[1]["status"] == "CANCELLED"
+        assert workspace.store.job(job.id).status is JobStatus.CANCELLED
+        assert ask("jobs", "cancel", "99")[1]["error"]["code"] == "JobNotFound"
+
+
+class TestDoctor:
+    @pytest.fixture(autouse=True)
+    def own_checks(self, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+        """Those of this room: whether base models are cached is no matter of these tests."""
+        checks = {name: target for name, target in doctor.CHECKS.items() if ".projects." in target}
+        monkeypatch.setattr(doctor, "CHECKS", checks)
+        return checks
+
+    def test_all_well(self, ask: Any, read: Any) -> None:
+        status, document = ask("doctor")
+        assert status == 0
+        assert document["ok"]
+        names = {check["name"] for check in document["checks"]}
+        assert names >= {"python", "extra train", "extra serve", "TENSHOT_HOME", "store", "disk", "machine"}
+        assert "0 failed" in read("doctor")
+
+    def test_failure_says_what_to_do(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ask: Any) -> None:
+        (tmp_path / "file").touch()
+        monkeypatch.setenv("TENSHOT_HOME", str(tmp_path / "file"))
+        status, document = ask("doctor")
+        assert (status, document["ok"]) == (1, False)
+        failed = {check["name"]: check for check in document["checks"] if check["state"] == "fail"}
+        assert set(failed) == {"TENSHOT_HOME", "store"}
+        assert all(check["way_out"] for check in failed.values())
+
+    def test_mistake_in_the_settings(self, workspace: Workspace, ask: Any) -> None:
+        workspace.home.mkdir()
+        (workspace.home / "config.yaml").write_text("jobs: {hearbeat_s: 1}")
+        status, document = ask("doctor")
+        assert status == 1
+        assert any("jobs.hearbeat_s" in check["found"] for check in document["checks"] if check["state"] == "fail")
+
+    @pytest.mark.parametrize(
+        ("free_gib", "state"), [(0.1, "fail"), (2.0, "warn"), (50.0, "ok")], ids=["full", "nearly full", "room"]
+    )
+    def test_disk(self, workspace: Workspace, monkeypatch: pytest.MonkeyPatch, free_gib: float, state: str) -> None:
+        import shutil
+
+        monkeypatch.setattr(shutil, "disk_usage", lambda _path: shutil._ntuple_diskusage(0, 0, int(free_gib * 2**30)))
+        assert doctor.disk(workspace).state == state
+
+    def test_check_that_cannot_run_is_a_finding(self, workspace: Workspace, own_checks: dict[str, str]) -> None:
+        own_checks["gone"] = "tenshot.projects.nowhere:check"
+        found = {finding.name: finding for finding in doctor.examine(workspace)}
+        assert found["gone"].state == "fail"
+
+    def test_error_of_a_check_keeps_its_hint(self, workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+        def failing(_workspace: Workspace) -> Finding:
+            raise TenshotError("no weights", hint="tenshot models pull")
+
+        monkeypatch.setattr(doctor, "python", failing)
+        found = next(finding for finding in doctor.examine(workspace) if finding.name == "python")
+        assert (found.state, found.found, found.way_out) == ("fail", "no weights", "tenshot models pull")
