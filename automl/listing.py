@@ -45,22 +45,19 @@ def version_row(version: ModelVersion) -> dict[str, Any]:
 def table(rows: list[dict[str, Any]]) -> Table:
     from rich.table import Table
 
-    shown = Table(
-        "version", "status", "aliases", "metric", "95 % interval", "measured on", "data", "trained in", "made"
-    )
+    shown = Table("version", "status", "result", "measured on", "trained")
     for row in rows:
-        shown.add_row(
-            str(row["version"]),
-            row["status"] + (f"\n[dim]{row['message']}[/]" if row["message"] else ""),
-            ", ".join(row["aliases"]),
-            f"{row['metric']} {row['value']:.3f}" if row["value"] is not None else "–",
-            interval_text(row["interval"]),
-            row["measured_on"] or "–",
-            f"version {row['dataset_version']}",
-            f"{row['seconds']:.0f} s" if row["seconds"] else "–",
-            row["created"],
-        )
+        name = " ".join([f"[bold]{row['version']}[/]", *row["aliases"]])
+        status = row["status"] + (f"\n[dim]{row['message']}[/]" if row["message"] else "")
+        took = f"{row['seconds']:.0f} s\n" if row["seconds"] else ""
+        shown.add_row(name, status, _result(row), row["measured_on"] or "–", f"{took}[dim]{row['created']}[/]")
     return shown
+
+
+def _result(row: dict[str, Any]) -> str:
+    if row["value"] is None:
+        return "–"
+    return f"{row['metric']} {row['value']:.3f}\n[dim]{interval_text(row['interval'])}[/]"
 
 
 def interval_text(interval: list[float] | None) -> str:

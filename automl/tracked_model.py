@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import mlflow.pyfunc
+import pandas
 from mlflow.models import set_model
 
 from tenshot.automl.predictor import Predictor
@@ -27,11 +28,8 @@ class TrackedModel(mlflow.pyfunc.PythonModel):
     def load_context(self, context: Any) -> None:
         self.predictor = Predictor.load(Path(context.artifacts["bundle"]))
 
-    def predict(self, context: Any, model_input: Any, params: dict[str, Any] | None = None) -> Any:
+    def predict(self, model_input: pandas.DataFrame) -> pandas.DataFrame:
         """`model_input`: a DataFrame with the column `image` (bytes of JPEG, PNG, …). One row of JSON each."""
-        import pandas
-
-        del context, params
         images = [decode(bytes(data), name="image", max_megapixels=MAX_MEGAPIXELS) for data in model_input["image"]]
         rows = [json.dumps([p.to_json() for p in found]) for found in self.predictor.predict(images)]
         return pandas.DataFrame({"labels": rows})

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import logging
 import os
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("DO_NOT_TRACK", "true")
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 import mlflow
 import mlflow.pyfunc
@@ -21,6 +23,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.tracking import MlflowClient
 from mlflow.types import ColSpec, DataType, Schema
+from mlflow.utils import logging_utils
 
 from tenshot.automl.training.document import environment
 from tenshot.datasets.images import ImageStore
@@ -48,7 +51,9 @@ def record(workspace: Workspace, result: Result, dataset: DatasetVersion, direct
     _quiet()
     try:
         _configure(workspace)
-        return _record(workspace, result, dataset, directory, report)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # advice to whoever wrote the model class, not to who trains
+            return _record(workspace, result, dataset, directory, report)
     except (MlflowException, OSError) as error:
         raise StoreError(
             f"MLflow at {workspace.tracking_uri} took no record: {error}",
@@ -211,5 +216,6 @@ def _example(workspace: Workspace, result: Result) -> Any:
 
 def _quiet() -> None:
     """MLflow and Alembic talk about every migration and every missing pin; none of it is for our users."""
-    for name in ("mlflow", "alembic", "mlflow.utils.environment", "mlflow.models.model"):
+    logging_utils.disable_logging()
+    for name in ("mlflow", "alembic", "mlflow.utils.environment", "mlflow.models.model", "mlflow.tracking"):
         logging.getLogger(name).setLevel(logging.ERROR)

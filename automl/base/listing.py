@@ -41,11 +41,10 @@ def verify(workspace: Workspace) -> list[dict[str, Any]]:
 def table(found: list[dict[str, Any]]) -> Table:
     from rich.table import Table
 
-    shown = Table("role", "model", "licence", "source", "state")
+    shown = Table("role", "model", "licence", "state")
     for row in found:
-        shown.add_row(
-            row["role"], f"{row['name']}\n[dim]{row['title']}[/]", row["licence"], row["source"], row["state"]
-        )
+        model = f"{row['name']}\n[dim]{row['title']}\n{row['source']}[/]"
+        shown.add_row(row["role"], model, row["licence"], row["state"])
     return shown
 
 

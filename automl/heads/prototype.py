@@ -7,20 +7,25 @@ import numpy as np
 from tenshot.automl.heads import Bools, Floats
 from tenshot.automl.heads.logistic import ABSENT_LOGIT
 
+USUAL_LOGIT = 2.0
+
 
 def fit(x: Floats, y: Bools, exclusive: bool, strength: float) -> tuple[Floats, Floats]:
-    """`strength` scales the variance of the Gaussians; 1 is the mean squared distance to the own mean."""
-    rows = [_one(x, y[:, c], exclusive, strength) for c in range(y.shape[1])]
-    return np.stack([w for w, _ in rows]), np.array([b for _, b in rows])
+    """`strength` divides the logits, whose standard deviation over the training rows is 2 at strength 1."""
+    rows = [_one(x, y[:, c], exclusive) for c in range(y.shape[1])]
+    weight, bias = np.stack([w for w, _ in rows]), np.array([b for _, b in rows])
+    logits = x @ weight.T
+    # In so many dimensions the distances are tiny beside the variance; calibration starts from logits of usual size.
+    scale = USUAL_LOGIT / (strength * (float(logits.std()) or 1.0))
+    return weight * scale, np.where(np.abs(bias) == ABSENT_LOGIT, bias, bias * scale)
 
 
-def _one(x: Floats, y: Bools, exclusive: bool, strength: float) -> tuple[Floats, float]:
+def _one(x: Floats, y: Bools, exclusive: bool) -> tuple[Floats, float]:
     if not y.any() or (not exclusive and y.all()):
         return np.zeros(x.shape[1]), ABSENT_LOGIT if y.any() else -ABSENT_LOGIT
     centre = x.mean(axis=0)
     own = x[y].mean(axis=0) - centre
     other = np.zeros_like(own) if exclusive else x[~y].mean(axis=0) - centre
-    variance = strength * float(np.square(x - centre).sum(axis=1).mean()) + 1e-12
-    weight = (own - other) / variance
-    bias = -0.5 * (own @ own - other @ other) / variance
+    weight = own - other
+    bias = -0.5 * (own @ own - other @ other)
     return weight, float(bias - weight @ centre)
