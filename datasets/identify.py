@@ -22,7 +22,10 @@ def identify(path: Path) -> Format:
     if not path.exists():
         raise FormatError(f"there is no file or folder {path}", hint="check the path")
     formats = [FORMATS.get(name) for name in FORMATS]
-    found = [candidate for candidate in formats if candidate.identify(path)]
+    try:
+        found = [candidate for candidate in formats if candidate.identify(path)]
+    except OSError as error:
+        raise FormatError(f"{path} cannot be read: {error.strerror or error}", hint="check its permissions") from None
     if len(found) == 1:
         return found[0]
     if found:

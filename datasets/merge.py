@@ -1,6 +1,6 @@
 """A dataset version plus an import, as a pure function: what is new, what is known, what contradicts.
 
-Images are the same if their stored bytes are. Then:
+Images are the same if their stored bytes are; another picture under a known name is another image. Of the same image:
 
 - same split, same labels → a duplicate, skipped;
 - same split, other labels → the newer one replaces the older if the dataset knows the image by the same file name

@@ -62,7 +62,7 @@ class Format(Protocol):
     """Tasks whose labels the format can hold."""
 
     def identify(self, path: Path) -> bool:
-        """Whether a file or folder is of this format. Never raises; reads little."""
+        """Whether a file or folder is of this format. Reads little; raises nothing but OSError for unreadable folders."""
         ...
 
     def read(self, path: Path, images: Path | None) -> Iterator[RawRecord | RecordError]:
@@ -138,13 +138,13 @@ class ImageFinder:
         if not name or "\0" in name:
             return None
         absolute = Path(name)
-        if absolute.is_absolute() and _is_file(absolute):
+        if absolute.is_absolute() and is_file(absolute):
             return absolute
         parts = [part for part in PurePosixPath(name).parts if part not in ("/", "..", ".")]
         for start in range(len(parts)):
             for root in self.roots:
                 path = root.joinpath(*parts[start:])
-                if _is_file(path):
+                if is_file(path):
                     return path
         return self._index().get(parts[-1]) if parts else None
 
@@ -164,10 +164,11 @@ class ImageFinder:
         return f"image {name!r} was not found (looked in {looked})"
 
 
-def _is_file(path: Path) -> bool:
+def is_file(path: Path) -> bool:
+    """Also False for a name that no file can have, for instance one that is too long."""
     try:
         return path.is_file()
-    except OSError:  # for instance a name that is too long
+    except (OSError, ValueError):
         return False
 
 

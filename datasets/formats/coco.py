@@ -109,7 +109,7 @@ def _read(file: Path, images: Path | None) -> Iterator[RawRecord | RecordError]:
         by_image = _by_image(rows(document.get("annotations"), "annotations"))
     except ValueError as error:
         raise FormatError(f"{file} is not COCO: {error}") from None
-    known = {image.get("id") for image in listed if isinstance(image, dict)}
+    known = {_id(image.get("id")) for image in listed if isinstance(image, dict)}
     for image_id, stray in by_image.items():
         if image_id not in known:
             yield _error(file, f"annotations[{stray[0][0]}] belongs to image_id {image_id!r}, which is not in images")
@@ -143,12 +143,12 @@ def _record(
     name = text(image.get("file_name"), "file_name")
     labels: list[str] = []
     boxes: list[RawBox] = []
-    annotations = by_image.get(image.get("id"), [])
+    annotations = by_image.get(_id(image.get("id")), [])
     objects = [(index, annotation) for index, annotation in annotations if not annotation.get("iscrowd")]
     if annotations and not objects:
         raise ValueError("holds only crowd regions")
     for index, annotation in objects:
-        category = annotation.get("category_id")
+        category = _id(annotation.get("category_id"))
         if category not in names:
             raise ValueError(f"annotations[{index}]: category_id {category!r} is not in categories")
         edges = _edges(annotation, index)
@@ -174,14 +174,20 @@ def _edges(annotation: dict[str, Any], index: int) -> Edges | None:
 
 
 def _categories(listed: list[Any]) -> dict[Any, str]:
-    return {table(c, "category").get("id"): text(c.get("name"), "a category's name") for c in listed}
+    return {_id(table(c, "category").get("id")): text(c.get("name"), "a category's name") for c in listed}
 
 
 def _by_image(listed: list[Any]) -> dict[Any, list[tuple[int, Any]]]:
     grouped: dict[Any, list[tuple[int, Any]]] = {}
     for index, annotation in enumerate(listed):
-        grouped.setdefault(table(annotation, f"annotations[{index}]").get("image_id"), []).append((index, annotation))
+        image_id = _id(table(annotation, f"annotations[{index}]").get("image_id"))
+        grouped.setdefault(image_id, []).append((index, annotation))
     return grouped
+
+
+def _id(value: Any) -> float | str | None:
+    """Ids are numbers, or texts in some exports; anything else is made a text that no other id is equal to."""
+    return value if value is None or isinstance(value, (int, float, str)) else repr(value)
 
 
 def _shown(image: Any) -> object:

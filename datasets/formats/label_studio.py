@@ -107,7 +107,7 @@ def _region(result: dict[str, Any]) -> tuple[list[str], Edges | None] | None:
         return None
     if result.get("image_rotation"):
         raise ValueError(f"the image was turned by {result['image_rotation']}° in Label Studio; expected it unturned")
-    labels = value.get(kind) or value.get("labels") or []
+    labels = rows(value.get(kind) or value.get("labels") or [], kind)
     if len(labels) != 1:
         raise ValueError(f"a {kind} result has the labels {labels}, expected one")
     wh_px = size(result.get("original_width"), result.get("original_height"))

@@ -22,6 +22,7 @@ from tenshot.datasets.formats.base import (
     ImageWriter,
     RawBox,
     RawRecord,
+    is_file,
     is_junk,
     pixel_edges,
     split_of,
@@ -103,8 +104,8 @@ def _record(file: Path, root: Path, splits: dict[str, Split], finder: ImageFinde
 
 def _image(file: Path, name: str, finder: ImageFinder) -> Path | None:
     """By the name in the XML, beside the XML first; else of the XML's own name."""
-    beside = file.parent / name
-    if beside.is_file():
+    beside = file.parent / Path(name.replace("\\", "/")).name
+    if is_file(beside):
         return beside
     stems = (file.with_suffix(suffix) for suffix in sorted(EXTENSIONS))
     return finder.find(name) or next((path for path in stems if path.is_file()), None)
