@@ -13,7 +13,7 @@ ABSENT_LOGIT = 8.0
 
 
 def fit(x: Floats, y: Bools, exclusive: bool, strength: float) -> tuple[Floats, Floats]:
-    """`strength` 1 is C = 10 on rows of mean squared length 1, about C = 0.05 on the backbone's raw features."""
+    """`strength` is 1 / C, on rows of mean squared length 1."""
     if exclusive:
         return _multinomial(x, y, strength)
     rows = [_one(x, y[:, c], strength) for c in range(y.shape[1])]
@@ -21,7 +21,7 @@ def fit(x: Floats, y: Bools, exclusive: bool, strength: float) -> tuple[Floats, 
 
 
 def _model(strength: float) -> LogisticRegression:
-    return LogisticRegression(C=10.0 / strength, max_iter=MOST_STEPS, tol=1e-3)
+    return LogisticRegression(C=1.0 / strength, max_iter=MOST_STEPS, tol=1e-3)
 
 
 def _multinomial(x: Floats, y: Bools, strength: float) -> tuple[Floats, Floats]:

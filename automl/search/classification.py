@@ -1,8 +1,8 @@
 """The search for classifiers, with one label an image or several.
 
 Frozen features and linear heads first: a trial takes milliseconds. Their best few are scored again on fresh folds, so
-that the luckiest of many does not win by its luck. Then, as far as the budget goes, the last stages are fine-tuned;
-that replaces the frozen winner only if it is better by more than one standard error on the same folds.
+that the luckiest of many does not win by its luck. Then, as far as the budget goes, the last stages are fine-tuned.
+What departs from the default must be better by more than one standard error of the paired difference.
 """
 
 from __future__ import annotations
@@ -69,6 +69,12 @@ def score(data: Learning, logits: Floats) -> Score:
     losses = -np.log(chance[data.truth] if data.exclusive else chance)
     per_image = losses if data.exclusive else losses.mean(axis=1)
     return Score(float(per_image.mean()), float(per_image.std() / np.sqrt(len(per_image))), per_image, plain)
+
+
+def clearly_better(losses: Floats, rivals: Floats) -> bool:
+    """Whether the mean of the paired differences is more than one standard error in favour of `losses`."""
+    gain = rivals - losses
+    return bool(gain.mean() > gain.std(ddof=1) / np.sqrt(len(gain)))
 
 
 class Search:
@@ -164,12 +170,20 @@ class Search:
         return float(np.mean([f.value for f in found])), float(np.mean([f.sd for f in found]))
 
     def _rescored(self, study: Any, default: dict[str, Any]) -> dict[str, Any]:
-        """The best of the top few (and the default) on folds that none of them was chosen by."""
-        top = studies.best_params(study, RESCORED)
-        candidates = top if default in top else [*top, default]
+        """The best of the top few on folds that none of them was chosen by, if it beats the default there by more
+        than one standard error; else the default. With ten images most winners are lucky ones."""
         fresh = [self._folds(self.seed + 500 + r) for r in range(FRESH_REPEATS)]
-        values = [self._mean_score(params, fresh)[0] for params in candidates]
-        return candidates[int(np.argmin(values))]
+        candidates = [params for params in studies.best_params(study, RESCORED) if params != default]
+        losses = [self._losses(params, fresh) for params in candidates]
+        if not losses:
+            return default
+        best = int(np.argmin([row.mean() for row in losses]))
+        return candidates[best] if clearly_better(losses[best], self._losses(default, fresh)) else default
+
+    def _losses(self, params: dict[str, Any], repeats: Sequence[list[Fold]]) -> Floats:
+        """[N] mean loss of each image over the repeats."""
+        found = [score(self.data, self.frozen.out_of_fold(params, own)).losses for own in repeats]
+        return np.asarray(np.mean(found, axis=0))
 
     def _frozen_result(self, params: dict[str, Any], oof: ClassificationOutcome | None) -> Trained:
         from tenshot.automl.networks import Classifier
@@ -216,8 +230,7 @@ class Search:
         self.records += studies.records(study)
         best = studies.best_params(study, 1)[0]
         found = results.get(repr(sorted(best.items()))) or score(self.data, tuning.out_of_fold(best))
-        gain = rival.losses - found.losses
-        if gain.mean() <= gain.std() / np.sqrt(len(gain)):
+        if not clearly_better(found.losses, rival.losses):
             return None
         network, curve = tuning.final(best)
         self.curves.append(Series("fine-tuning loss", [(float(i + 1), v) for i, v in enumerate(curve.losses)]))

@@ -37,6 +37,8 @@ from tenshot.projects.errors import EmptyDataError, JobCancelled, TrainingError
 
 MARGIN = 0.01
 """mAP50 by which a recipe must beat the default to replace it."""
+RESERVED = 0.4
+"""Largest share of the budget that is kept for the final fit."""
 MOST_SKIPPED = 8
 """Drawn recipes in a row that the time left does not allow before the search ends."""
 STATISTICS_IMAGES = 32
@@ -344,7 +346,7 @@ class _Search:
             best = self._chosen()
             self.progress(
                 {
-                    "stage": "final" if trial is None else "trial",
+                    "stage": "final fit" if trial is None else "search",
                     "trial": trial,
                     "fold": fold,
                     "epoch": epoch,
@@ -363,11 +365,15 @@ class _Search:
             threads=self.threads,
             on_epoch=on_epoch,
             check=self.check,
-            deadline=self.end,
+            deadline=self.end if trial is None else self.end - self._reserve(recipe),
         )
         self._learn_cost(recipe, len(examples) * len(rows), time.monotonic() - started)
         self.history = tuple(rows)
         return detector
+
+    def _reserve(self, recipe: Recipe) -> float:
+        """Seconds that a trial must leave to the final fit, even if trials turn out slower than planned."""
+        return min(self.cost.fit_s(len(self.examples), recipe), RESERVED * self.budget_s)
 
     def _final(self, recipe: Recipe) -> tuple[Any, Recipe, tuple[dict[str, float], ...]]:
         epochs = epochs_within(self.end - time.monotonic(), len(self.examples), recipe, self.cost)
