@@ -62,7 +62,7 @@ class Format(Protocol):
     """Tasks whose labels the format can hold."""
 
     def identify(self, path: Path) -> bool:
-        """Whether a file or folder is of this format. Reads little; raises nothing but OSError for unreadable folders."""
+        """Whether a file or folder is of this format. Reads little; raises OSError at most (an unreadable folder)."""
         ...
 
     def read(self, path: Path, images: Path | None) -> Iterator[RawRecord | RecordError]:
