@@ -168,7 +168,7 @@ def test_a_search_returns_what_it_found(weights: Path, paired: list[Example], tm
     assert [row["epoch"] for row in result.history] == [1, 2]
     assert yolov8.network(result.detector)(np.zeros((1, 3, 96, 96), np.float32)).shape == (1, 6, 189)
     assert max(len(b) for b in result.outcome.predictions) <= result.suppression.max_detections
-    assert {e["stage"] for e in events} == {"trial", "final"}
+    assert {e["stage"] for e in events} == {"search", "final fit"}
 
 
 class Killed(BaseException):
