@@ -11,7 +11,8 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from importlib import import_module
 from typing import Any, NamedTuple
 
@@ -79,7 +80,8 @@ def run(argv: Sequence[str]) -> int:
     options = argv[: argv.index("--")] if "--" in argv else argv
     console.mode.json, console.mode.debug = "--json" in options, "--debug" in options
     try:
-        result = front_door().main(list(argv), prog_name="tenshot", standalone_mode=False)
+        with _log_to_stderr() if console.mode.debug else nullcontext():
+            result = front_door().main(list(argv), prog_name="tenshot", standalone_mode=False)
     except BrokenPipeError:
         return 1
     except SystemExit as error:
@@ -165,6 +167,22 @@ _VERSION = typer.Option(
 
 def _version(version: bool = _VERSION, json: bool = _JSON, debug: bool = _DEBUG) -> None:
     """Declares the options of `tenshot` itself."""
+
+
+@contextmanager
+def _log_to_stderr() -> Iterator[None]:
+    """What our own modules log, as far down as they go."""
+    import logging
+
+    logger, handler = logging.getLogger("tenshot"), logging.StreamHandler()
+    level = logger.level
+    logger.setLevel(logging.DEBUG)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
 
 
 class Interrupted(TenshotError):

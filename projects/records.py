@@ -70,7 +70,7 @@ class Job:
     lock_token: str | None = None
     """Secret of the process that holds the job; every later call of that process shows it."""
     owner: str = ""
-    """`host:pid` of the process that holds the job."""
+    """`host:pid:start` of the process that holds the job (projects/processes.py)."""
     heartbeat_at: float | None = None
     attempts: int = 0
     cancel_requested: bool = False

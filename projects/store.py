@@ -130,11 +130,16 @@ class Store(ABC):
 
     @abstractmethod
     def finish(self, job_id: int, lock_token: str, to: JobStatus, *, message: str = "", at: float) -> Job:
-        """End a job as SUCCEEDED, FAILED or CANCELLED. Raises IllegalTransition if the token is not the holder's."""
+        """End a job as SUCCEEDED, FAILED or CANCELLED. Raises IllegalTransition if the token is not the holder's.
+
+        With a job that FAILED or was CANCELLED its version, if still TRAINING_IN_PROGRESS, becomes TRAINING_FAILED with
+        the same message, in the same transaction.
+        """
 
     @abstractmethod
     def cancel(self, job_id: int, *, at: float) -> Job:
-        """A queued job becomes CANCELLED at once; a running one is asked to stop by its next heartbeat."""
+        """A queued job becomes CANCELLED at once (its version as in `finish`); a running one is asked to stop by its
+        next heartbeat. Raises IllegalTransition if it has ended."""
 
     @abstractmethod
     def requeue(self, job_id: int, *, at: float) -> Job:

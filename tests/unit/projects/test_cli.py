@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -217,3 +218,10 @@ def test_home_that_cannot_be_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("TENSHOT_HOME", str(tmp_path / "file"))
     status, document = answer(capsys, "project", "list")
     assert (status, document["error"]["code"]) == (1, "StoreError")
+
+
+def test_debug_shows_our_log_and_only_then(acts: Any, capsys: Any) -> None:
+    acts(lambda: logging.getLogger("tenshot.tests").debug("a small thing"))
+    for flags, shown in ([], False), (["--debug"], True), ([], False):
+        cli.run(["play", *flags])
+        assert ("a small thing" in capsys.readouterr().err) is shown

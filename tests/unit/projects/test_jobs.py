@@ -245,3 +245,12 @@ def test_process_id_round_trip() -> None:
     again = ProcessId.parse(str(own))
     assert again is not None
     assert again.alive()
+
+
+def test_debug_shows_where_a_job_failed(workspace: Workspace, queued: Job, caplog: pytest.LogCaptureFixture) -> None:
+    def handler(_context: JobContext) -> None:
+        raise KeyError("x")
+
+    with caplog.at_level("DEBUG", logger="tenshot"):
+        run(workspace, handler)
+    assert "in handler" in caplog.text
