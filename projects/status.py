@@ -18,19 +18,33 @@ class Task(StrEnum):
     DETECTION = "detection"
 
 
-class ProjectStatus(StrEnum):
+class _Status(StrEnum):
+    """Equal to its own word, but not to the same word of another noun: a running job is no running version."""
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, _Status) and type(other) is not type(self):
+            return False
+        return str.__eq__(self, other)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    __hash__ = str.__hash__
+
+
+class ProjectStatus(_Status):
     CREATING = "CREATING"
     CREATED = "CREATED"
     DELETING = "DELETING"
 
 
-class DatasetStatus(StrEnum):
+class DatasetStatus(_Status):
     CREATE_IN_PROGRESS = "CREATE_IN_PROGRESS"
     CREATE_COMPLETE = "CREATE_COMPLETE"
     CREATE_FAILED = "CREATE_FAILED"
 
 
-class VersionStatus(StrEnum):
+class VersionStatus(_Status):
     """The status of a model version; from STARTING on it is also the state of its endpoint."""
 
     TRAINING_IN_PROGRESS = "TRAINING_IN_PROGRESS"
@@ -44,7 +58,7 @@ class VersionStatus(StrEnum):
     DELETING = "DELETING"
 
 
-class JobStatus(StrEnum):
+class JobStatus(_Status):
     QUEUED = "QUEUED"
     RUNNING = "RUNNING"
     SUCCEEDED = "SUCCEEDED"

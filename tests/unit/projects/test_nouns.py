@@ -12,7 +12,7 @@ from tenshot.projects import errors
 from tenshot.projects.clock import iso
 from tenshot.projects.errors import IllegalTransition, TenshotError, UnknownNameError, UsageError, did_you_mean
 from tenshot.projects.registry import Registry
-from tenshot.projects.status import IN_SERVICE, TRAINED, TRANSITIONS, VersionStatus, check
+from tenshot.projects.status import IN_SERVICE, TRAINED, TRANSITIONS, JobStatus, VersionStatus, check
 from tenshot.projects.times import parse_time
 from tenshot.projects.workspace import Workspace
 
@@ -139,3 +139,12 @@ class TestResolve:
     def test_not_found(self, workspace: Workspace, ref: str, error: type[Exception]) -> None:
         with pytest.raises(error):
             workspace.resolve(ref)
+
+
+@pytest.mark.parametrize("word", sorted(set(map(str, VersionStatus)) & set(map(str, JobStatus))))
+def test_a_word_that_two_nouns_share_has_the_transitions_of_each(word):
+    version, job = VersionStatus(word), JobStatus(word)
+    assert version != job
+    assert version == word
+    assert {type(status) for status in TRANSITIONS[version]} <= {VersionStatus}
+    assert {type(status) for status in TRANSITIONS[job]} <= {JobStatus}
