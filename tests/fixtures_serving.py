@@ -1,7 +1,7 @@
 """Small real bundles: networks of a few nodes, built with onnx.helper, that answer by the colour of an image.
 
-    classifier: mean of each channel → matmul → logits of red, green, blue
-    detector: two fixed anchors (left half, right half), scored by how red and how blue the half is
+classifier: mean of each channel → matmul → logits of red, green, blue
+detector: two fixed anchors (left half, right half), scored by how red and how blue the half is
 """
 
 from __future__ import annotations
@@ -82,7 +82,9 @@ def _network(nodes, constants, output_shape) -> onnx.ModelProto:
 def _write(directory, network, project, version, task, labels, calibration, fit="stretch") -> Manifest:
     directory.mkdir(parents=True, exist_ok=True)
     onnx.save(network, directory / "model.onnx")
-    openvino.save_model(openvino.convert_model(directory / "model.onnx"), directory / "model.xml", compress_to_fp16=False)
+    openvino.save_model(
+        openvino.convert_model(directory / "model.onnx"), directory / "model.xml", compress_to_fp16=False
+    )
     (directory / "card.md").write_text("# Made by a test\n", "utf-8")
     (directory / "LICENSE.txt").write_text("Public domain.\n", "utf-8")
     return write_manifest(

@@ -1,8 +1,8 @@
 """From the body of a request to images (still encoded) and options. No network, no decoding.
 
-    multipart/form-data        any number of files; fields min_confidence, max_results
-    application/json           {"image": base64} or {"images": [base64, …]}, min_confidence, max_results
-    image/*, octet-stream      the image itself; options in the query string
+multipart/form-data        any number of files; fields min_confidence, max_results
+application/json           {"image": base64} or {"images": [base64, …]}, min_confidence, max_results
+image/*, octet-stream      the image itself; options in the query string
 """
 
 from __future__ import annotations
@@ -58,14 +58,17 @@ async def parse(content_type: str, body: bytes, query: Mapping[str, str]) -> Ask
 
 def _ask(images: list[Upload], options: Mapping[str, Any]) -> Ask:
     if not images:
-        raise RequestError(400, "NoImage", "the request holds no image", hint='send a file field, or {"image": "<base64>"}')
+        raise RequestError(
+            400, "NoImage", "the request holds no image", hint='send a file field, or {"image": "<base64>"}'
+        )
     if len(images) > MOST_IMAGES:
         raise RequestError(
-            400, "TooManyImages", f"{len(images)} images in one request; at most {MOST_IMAGES}", hint="split the request"
+            400,
+            "TooManyImages",
+            f"{len(images)} images in one request; at most {MOST_IMAGES}",
+            hint="split the request",
         )
-    return Ask(
-        tuple(images), _confidence(options.get("min_confidence")), _results(options.get("max_results"))
-    )
+    return Ask(tuple(images), _confidence(options.get("min_confidence")), _results(options.get("max_results")))
 
 
 def _confidence(value: Any) -> float | None:
@@ -115,7 +118,10 @@ def _json(body: bytes, query: Mapping[str, str]) -> Ask:
         raise RequestError(400, "InvalidJson", f"the body is not JSON: {reason}") from None
     if not isinstance(document, dict):
         raise RequestError(
-            400, "InvalidJson", f"the body is a JSON {type(document).__name__}, expected an object", hint='{"image": "…"}'
+            400,
+            "InvalidJson",
+            f"the body is a JSON {type(document).__name__}, expected an object",
+            hint='{"image": "…"}',
         )
     if ("image" in document) == ("images" in document):
         raise RequestError(400, "NoImage", 'expected either "image" (base64) or "images" (a list of base64)')

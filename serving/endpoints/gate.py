@@ -73,7 +73,7 @@ class Gate:
 def refuse(path: str, method: str) -> RequestError | None:
     """The reason why such a request has no answer here, or None."""
     if path == PREDICT:
-        allowed = ("POST",)
+        allowed: tuple[str, ...] = ("POST",)
     elif path in READ_ONLY or path.startswith(STATIC):
         allowed = ("GET", "HEAD")
     else:

@@ -90,7 +90,9 @@ def _plain() -> dict[str, Any]:
         "/livez": "200 while the process lives",
         "/metrics": "Prometheus metrics",
     }
-    return {path: {"get": {"summary": text, "responses": {"200": {"description": text}}}} for path, text in routes.items()}
+    return {
+        path: {"get": {"summary": text, "responses": {"200": {"description": text}}}} for path, text in routes.items()
+    }
 
 
 PAGE = """<!doctype html>

@@ -5,14 +5,14 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
+import socket
 import sys
 from collections.abc import Callable
 
 import psutil
 
-SAME_START_S = 2.0
-"""Start times are counted from the boot time, which moves by up to a second when the clock is set; a pid comes round
-again after thousands of other processes."""
+from tenshot.projects.processes import ProcessId
+
 _PR_SET_PDEATHSIG = 1
 
 
@@ -26,12 +26,7 @@ def started_at(pid: int) -> float:
 
 def alive(pid: int, start: float) -> bool:
     """Whether the process that had `pid` at `start` still runs. A zombie has ended."""
-    try:
-        process = psutil.Process(pid)
-        same = abs(process.create_time() - start) < SAME_START_S
-        return bool(same and process.status() != psutil.STATUS_ZOMBIE)
-    except psutil.Error:
-        return False
+    return bool(ProcessId(socket.gethostname(), pid, start).alive())
 
 
 def end(pid: int, start: float, number: signal.Signals) -> None:
@@ -44,8 +39,10 @@ def end(pid: int, start: float, number: signal.Signals) -> None:
 
 
 def dies_with_parent() -> Callable[[], None] | None:
-    """A `preexec_fn` that has the kernel kill the child when its parent ends, however it ends; None off Linux (there the
-    child looks after its parent itself, see `worker`)."""
+    """A `preexec_fn` that has the kernel kill the child when its parent ends, however it ends.
+
+    None off Linux: there the child looks after its parent itself, see `worker`.
+    """
     if not sys.platform.startswith("linux"):
         return None
     # Loaded here, before the fork: between fork and exec only the call itself is safe.

@@ -59,7 +59,9 @@ class VersionService(Service[Any]):
 
     @property
     def openapi_spec(self) -> Any:
-        return OpenApi(document(ref_of(Path(BUNDLE)), CONFIG.max_body_bytes))
+        # While a Bento is built, the working directory is not the folder of the service.
+        beside = Path(self.working_dir, BUNDLE)
+        return OpenApi(document(ref_of(beside if beside.is_dir() else Path(BUNDLE)), CONFIG.max_body_bytes))
 
 
 def ref_of(bundle: Path) -> str:
@@ -94,7 +96,9 @@ class ModelVersion:
             self.predictor.network(np.zeros((size, *shape[1:]), np.float32))
         self.warm = True
 
-    @bentoml.api(batchable=True, max_batch_size=CONFIG.max_batch_size, max_latency_ms=CONFIG.max_latency_ms)
+    @bentoml.api(  # type: ignore[untyped-decorator]
+        batchable=True, max_batch_size=CONFIG.max_batch_size, max_latency_ms=CONFIG.max_latency_ms
+    )
     def infer(self, batch: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]  # BentoML reads the plain type
         """[N, 3, H, W] float32 → the network's output. Closed to the network; see `gate`."""
         return self.predictor.network(batch)

@@ -121,9 +121,7 @@ class Web:
         except ImageError as error:
             return error
         raw = await self._infer(array)
-        read = partial(
-            predictor.read, raw, image_hw, min_confidence=ask.min_confidence, max_results=ask.max_results
-        )
+        read = partial(predictor.read, raw, image_hw, min_confidence=ask.min_confidence, max_results=ask.max_results)
         if predictor.manifest.task is Task.DETECTION:  # suppression takes milliseconds, not microseconds
             labels = await anyio.to_thread.run_sync(read, limiter=self._decoders)
         else:
@@ -145,7 +143,8 @@ class Web:
 
 async def read_body(request: Request, most: int) -> bytes:
     """The whole body. Raises RequestError 413 above `most` bytes, whether or not the client said its length."""
-    chunks, size, stated = [], 0, request.headers.get("content-length", "")
+    chunks: list[bytes] = []
+    size, stated = 0, request.headers.get("content-length", "")
     too_large = stated.isdecimal() and int(stated) > most
     async for chunk in request.stream():
         size += len(chunk)

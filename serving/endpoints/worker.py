@@ -28,7 +28,9 @@ def main() -> None:
     said = words.parse_args()
     _watch_parent(os.getppid())
     # Lines of ours and warnings of everybody; BentoML's own notes at each start say nothing to an operator.
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
     serve(said.fd, said.home, said.bundle, said.grace_s)
 
 

@@ -1,0 +1,331 @@
+"""Start, stop and list endpoints: what the command line and the HTTP API call.
+
+The caller may end at any time: the supervisor it started goes on. Whoever calls anything here first takes away what
+dead supervisors left behind.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import psutil
+
+from tenshot.projects.clock import iso, now
+from tenshot.projects.errors import EndpointError, IllegalTransition, UsageError
+from tenshot.projects.status import IN_SERVICE, VersionStatus
+from tenshot.serving.endpoints import processes
+from tenshot.serving.endpoints.layout import EndpointFiles, tail
+from tenshot.serving.endpoints.probe import answers
+from tenshot.serving.endpoints.supervisor import EXIT_TAKEN, listen
+
+if TYPE_CHECKING:
+    from tenshot.projects.records import Endpoint, ModelVersion
+    from tenshot.projects.workspace import Workspace
+
+POLL_S = 0.05
+MARGIN_S = 15.0
+"""What the supervisor itself may take beyond the times in the settings, on a busy machine."""
+LOG_LINES = 200
+
+
+@dataclass(frozen=True, slots=True)
+class StartResult:
+    url: str
+    state: VersionStatus
+    seconds: float
+    """From the call to the first real answer."""
+    started: bool
+    """False: it was running, or somebody else was starting it."""
+    endpoint: Endpoint
+
+
+@dataclass(frozen=True, slots=True)
+class StopResult:
+    state: VersionStatus
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointView:
+    """An endpoint as `tenshot endpoints` shows it; one that failed has no address."""
+
+    ref: str
+    state: VersionStatus
+    message: str
+    endpoint: Endpoint | None
+
+    def to_json(self) -> dict[str, Any]:
+        e = self.endpoint
+        return {
+            "version": self.ref,
+            "state": str(self.state),
+            "message": self.message,
+            "url": e and e.url,
+            "units": e and e.units,
+            "idle_stop_s": e and e.idle_stop_s,
+            "restarts": e and e.restarts,
+            "started_at": e and iso(e.started_at),
+            "ready_at": e and iso(e.ready_at),
+            "last_request_at": e and iso(e.last_request_at),
+        }
+
+
+def start(
+    workspace: Workspace, ref: str, *, units: int = 1, port: int = 0, idle_stop_s: float | None = None
+) -> StartResult:
+    """Have the version's endpoint running and return once it has answered.
+
+    However many callers start a version, there is one endpoint: later ones get the running one, whatever units and
+    port they asked for. `idle_stop_s` None takes the setting, 0 is never. Raises EndpointError with the reason.
+    """
+    began = time.monotonic()
+    if units < 1:
+        raise UsageError(f"got {units} units; expected 1 or more")
+    version = workspace.resolve(ref)
+    deadline = began + workspace.settings.serving.start_timeout_s + MARGIN_S
+    started = _ensure_supervisor(workspace, version, units, port, idle_stop_s, deadline)
+    endpoint = _await_ready(workspace, version, deadline)
+    state = workspace.store.version(version.project, version.number).status
+    return StartResult(endpoint.url, state, time.monotonic() - began, started, endpoint)
+
+
+def stop(workspace: Workspace, ref: str) -> StopResult:
+    """Stop the version's endpoint; return when its processes are gone and its usage is written. Idempotent."""
+    began = time.monotonic()
+    version = workspace.resolve(ref)
+    files = EndpointFiles.of(workspace, version)
+    heal(workspace)
+    endpoint = workspace.store.endpoint(version.id)
+    if endpoint is None:
+        _acknowledge_failure(workspace, version)
+    else:
+        _stop_supervisor(workspace, endpoint)
+        with _locked(files):
+            _bury(workspace, endpoint, VersionStatus.STOPPED, "killed: it did not stop in time")
+    state = workspace.store.version(version.project, version.number).status
+    return StopResult(state, time.monotonic() - began)
+
+
+def endpoints(workspace: Workspace) -> list[EndpointView]:
+    """Every version that has an endpoint, and every one whose endpoint failed, by reference."""
+    heal(workspace)
+    running = {endpoint.ref: endpoint for endpoint in workspace.store.endpoints()}
+    views = []
+    for project in workspace.store.projects():
+        for version in workspace.store.versions(project.name):
+            endpoint = running.get(version.ref)
+            if endpoint or version.status in IN_SERVICE or version.status is VersionStatus.FAILED:
+                views.append(EndpointView(version.ref, version.status, version.status_message, endpoint))
+    return sorted(views, key=lambda view: view.ref)
+
+
+def logs(workspace: Workspace, ref: str, *, follow: bool = False) -> Iterator[str]:
+    """The last lines of the endpoint's log; with `follow`, also those that are still to come, without end."""
+    files = EndpointFiles.of(workspace, workspace.resolve(ref))
+    if not files.log.is_file():
+        raise EndpointError(f"{ref} has no log: it was never started", hint=f"tenshot start {ref}")
+    yield from tail(files.log, LOG_LINES)
+    if follow:
+        yield from _following(files)
+
+
+def heal(workspace: Workspace) -> list[str]:
+    """Take away what dead supervisors left: meters are closed at their last beat, versions become FAILED.
+
+    Returns the references of the versions that this call found dead.
+    """
+    found = []
+    for endpoint in workspace.store.endpoints():
+        if processes.alive(endpoint.supervisor_pid, endpoint.supervisor_started_at):
+            continue
+        name, _, number = endpoint.ref.rpartition("@")
+        with _locked(EndpointFiles.of(workspace, workspace.store.version(name, int(number)))):
+            if _bury(workspace, endpoint, VersionStatus.FAILED, _died(endpoint)):
+                found.append(endpoint.ref)
+    return found
+
+
+def running(workspace: Workspace, version: ModelVersion) -> Endpoint | None:
+    """The version's endpoint if it is in service."""
+    heal(workspace)
+    current = workspace.store.version(version.project, version.number)
+    return workspace.store.endpoint(version.id) if current.status is VersionStatus.RUNNING else None
+
+
+# Starting -----------------------------------------------------------------------------------------------------------
+
+
+def _ensure_supervisor(
+    workspace: Workspace, version: ModelVersion, units: int, port: int, idle_stop_s: float | None, deadline: float
+) -> bool:
+    """Have a registered supervisor; whether this call started it."""
+    files = EndpointFiles.of(workspace, version)
+    with _locked(files):
+        endpoint = workspace.store.endpoint(version.id)
+        if endpoint and not processes.alive(endpoint.supervisor_pid, endpoint.supervisor_started_at):
+            _bury(workspace, endpoint, VersionStatus.FAILED, _died(endpoint))
+        elif endpoint and _stopping(workspace, version, endpoint):
+            _wait(lambda: workspace.store.endpoint(version.id) is None, deadline, f"{version.ref} does not stop")
+        elif endpoint:
+            return False
+        supervisor = _spawn(workspace, version, files, units, port, idle_stop_s)
+
+        def registered() -> bool:
+            return supervisor.poll() is not None or workspace.store.endpoint(version.id) is not None
+
+        _wait(registered, deadline, f"the supervisor of {version.ref} does not start")
+        if supervisor.poll() not in (None, EXIT_TAKEN) and workspace.store.endpoint(version.id) is None:
+            raise _failure(workspace, version, files)
+        return supervisor.poll() != EXIT_TAKEN
+
+
+def _stopping(workspace: Workspace, version: ModelVersion, endpoint: Endpoint) -> bool:
+    status = workspace.store.version(version.project, version.number).status
+    return endpoint.stop_requested or status not in (VersionStatus.STARTING, VersionStatus.RUNNING)
+
+
+def _spawn(
+    workspace: Workspace,
+    version: ModelVersion,
+    files: EndpointFiles,
+    units: int,
+    port: int,
+    idle_stop_s: float | None,
+) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "tenshot.serving.endpoints.supervisor", version.ref, "--units", str(units)]
+    if idle_stop_s is not None:
+        command += ["--idle-stop-s", str(idle_stop_s)]
+    # The socket is opened here, so that a port that is taken is the caller's error and not a line in a log.
+    with listen(workspace.settings.serving.host, port) as listener, files.log.open("ab") as log:
+        return subprocess.Popen(
+            [*command, "--fd", str(listener.fileno())],
+            env={**os.environ, "TENSHOT_HOME": str(workspace.home), "PYTHONSAFEPATH": "1"},
+            cwd=files.folder,
+            pass_fds=[listener.fileno()],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,  # it must outlive the terminal
+        )
+
+
+def _await_ready(workspace: Workspace, version: ModelVersion, deadline: float) -> Endpoint:
+    files = EndpointFiles.of(workspace, version)
+    while time.monotonic() < deadline:
+        endpoint = workspace.store.endpoint(version.id)
+        if endpoint is None or not processes.alive(endpoint.supervisor_pid, endpoint.supervisor_started_at):
+            heal(workspace)
+            raise _failure(workspace, version, files)
+        status = workspace.store.version(version.project, version.number).status
+        if status is VersionStatus.RUNNING and answers(endpoint.host, endpoint.port):
+            return endpoint
+        time.sleep(POLL_S)
+    raise EndpointError(f"{version.ref} did not answer in time", hint=f"see: tenshot logs {version.ref}")
+
+
+def _failure(workspace: Workspace, version: ModelVersion, files: EndpointFiles) -> EndpointError:
+    current = workspace.store.version(version.project, version.number)
+    reason = current.status_message if current.status is VersionStatus.FAILED else " / ".join(tail(files.log, 3))
+    return EndpointError(
+        f"{version.ref} did not start: {reason or f'it is {current.status}'}", hint=f"see: tenshot logs {version.ref}"
+    )
+
+
+# Stopping -----------------------------------------------------------------------------------------------------------
+
+
+def _stop_supervisor(workspace: Workspace, endpoint: Endpoint) -> None:
+    """Ask, wait, and kill what does not end, its server included."""
+    pid, start = endpoint.supervisor_pid, endpoint.supervisor_started_at
+    family = _family(pid)
+    workspace.store.update_endpoint(endpoint.version_id, stop_requested=True)
+    processes.end(pid, start, signal.SIGTERM)
+    grace_s = workspace.settings.serving.stop_grace_s + MARGIN_S
+    with suppress(EndpointError):
+        _wait(lambda: not processes.alive(pid, start), time.monotonic() + grace_s, "it does not stop")
+    processes.end(pid, start, signal.SIGKILL)
+    for child_pid, child_start in family:
+        processes.end(child_pid, child_start, signal.SIGKILL)
+    for one, at in [(pid, start), *family]:
+        _wait(lambda one=one, at=at: not processes.alive(one, at), time.monotonic() + MARGIN_S, f"process {one} stays")  # type: ignore[misc]
+
+
+def _family(pid: int) -> list[tuple[int, float]]:
+    try:
+        return [(child.pid, child.create_time()) for child in psutil.Process(pid).children(recursive=True)]
+    except psutil.Error:
+        return []
+
+
+def _acknowledge_failure(workspace: Workspace, version: ModelVersion) -> None:
+    """`stop` on a failed endpoint says that its failure was seen."""
+    current = workspace.store.version(version.project, version.number)
+    if current.status is VersionStatus.FAILED:
+        for to in (VersionStatus.STOPPING, VersionStatus.STOPPED):
+            workspace.store.advance_version(version.project, version.number, to, message="", at=now())
+
+
+def _bury(workspace: Workspace, endpoint: Endpoint, to: VersionStatus, message: str) -> bool:
+    """Take away what a dead supervisor left; whether there was anything. The caller holds the endpoint's lock."""
+    store = workspace.store
+    left = store.endpoint(endpoint.version_id)
+    if left is None or left.supervisor_pid != endpoint.supervisor_pid:
+        return False
+    if left.meter_id:
+        store.close_meter(left.meter_id, at=None)
+    name, _, number = left.ref.rpartition("@")
+    status = store.version(name, int(number)).status
+    steps = [VersionStatus.STOPPING, to] if to is VersionStatus.STOPPED else [to]
+    for step in steps if status in IN_SERVICE else []:
+        with suppress(IllegalTransition):  # STOPPING already
+            store.advance_version(name, int(number), step, message=message, at=now())
+    store.remove_endpoint(endpoint.version_id)
+    return True
+
+
+def _died(endpoint: Endpoint) -> str:
+    return f"its supervisor (process {endpoint.supervisor_pid}) died; last sign of life {iso(endpoint.beat_at)}"
+
+
+# Waiting ------------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _locked(files: EndpointFiles) -> Iterator[None]:
+    with files.lock.open("a") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
+
+
+def _wait(condition: Callable[[], bool], deadline: float, failure: str) -> None:
+    while not condition():
+        if time.monotonic() > deadline:
+            raise EndpointError(failure)
+        time.sleep(POLL_S)
+
+
+def _following(files: EndpointFiles) -> Iterator[str]:
+    stream = files.log.open("r", encoding="utf-8", errors="replace")
+    try:
+        stream.seek(0, 2)
+        while True:
+            line = stream.readline()
+            if line:
+                yield line.rstrip("\n")
+                continue
+            time.sleep(POLL_S * 4)
+            with suppress(FileNotFoundError):
+                if files.log.stat().st_ino != os.fstat(stream.fileno()).st_ino:  # put aside; go on with the new one
+                    stream.close()
+                    stream = files.log.open("r", encoding="utf-8", errors="replace")
+    finally:
+        stream.close()
