@@ -112,6 +112,11 @@ class Store(ABC):
         """A new job in QUEUED."""
 
     @abstractmethod
+    def enqueue_training(self, project: str, *, dataset_version: int, payload: dict[str, Any], at: float) -> Job:
+        """The next version in TRAINING_IN_PROGRESS and a queued `train` job for it, in one transaction: a process
+        killed between the two would leave a version that nobody trains."""
+
+    @abstractmethod
     def job(self, job_id: int) -> Job:
         """Raises JobNotFound."""
 

@@ -25,7 +25,7 @@ def launch(
     """
     jobs.reap(workspace, clock.now())
     if resume:
-        job = _left_behind(workspace, project, budget_s)
+        job = _left_behind(workspace, project)
     else:
         job = enqueue(workspace, project, budget_s=budget_s, trials=trials, seed=seed)
     finished = run(workspace, job.id, show)
@@ -41,14 +41,13 @@ def enqueue(workspace: Workspace, project: str, *, budget_s: float, trials: int 
     """A new version of the newest dataset, and a queued job for it."""
     store, at = workspace.store, clock.now()
     dataset = store.dataset_version(project)
-    version = store.create_version(project, dataset_version=dataset.number, at=at)
     payload = {
         "budget_s": budget_s,
         "trials": trials or workspace.settings.training.trials,
         "seed": seed,
         "dataset_version": dataset.number,
     }
-    return store.enqueue(KIND, project, version=version.number, payload=payload, at=at)
+    return store.enqueue_training(project, dataset_version=dataset.number, payload=payload, at=at)
 
 
 def run(workspace: Workspace, job_id: int | None, show: Progress) -> Job | None:
@@ -58,8 +57,9 @@ def run(workspace: Workspace, job_id: int | None, show: Progress) -> Job | None:
     return jobs.run_job(workspace, job_id, [KIND], {KIND: lambda context: train(context, show)})
 
 
-def _left_behind(workspace: Workspace, project: str, budget_s: float) -> Job:
-    """The newest training that did not finish, queued again. Its search goes on from its journal."""
+def _left_behind(workspace: Workspace, project: str) -> Job:
+    """The newest training that did not finish, queued again with the budget, trials and seed that it was given. Its
+    search goes on from its journal."""
     store, at = workspace.store, clock.now()
     store.project(project)
     open_ = (JobStatus.FAILED, JobStatus.CANCELLED, JobStatus.QUEUED)

@@ -26,14 +26,7 @@ class Versions(SqlPart):
 
     def create_version(self, project: str, *, dataset_version: int, at: float) -> ModelVersion:
         with self.database.write() as connection:
-            owner = find_project(connection, project)
-            number, status = owner["last_version"] + 1, VersionStatus.TRAINING_IN_PROGRESS
-            connection.execute(sa.update(projects).where(projects.c.id == owner["id"]).values(last_version=number))
-            values = {"project_id": owner["id"], "number": number, "status": status, "status_message": ""}
-            values |= {"dataset_version": dataset_version, "created_at": at, "trained_at": None, "details": {}}
-            connection.execute(sa.insert(versions).values(values))
-            add_event(connection, "version", f"{project}@{number}", None, status, "", at)
-            return _version(connection, project, number)
+            return _version(connection, project, insert_version(connection, project, dataset_version, at))
 
     def version(self, project: str, number: int) -> ModelVersion:
         with self.database.read() as connection:
@@ -88,6 +81,18 @@ def advance(connection: sa.Connection, row: Row, to: VersionStatus, message: str
         values["trained_at"] = at
     connection.execute(sa.update(versions).where(versions.c.id == row["id"]).values(values))
     add_event(connection, "version", ref, old, to, message, at)
+
+
+def insert_version(connection: sa.Connection, project: str, dataset_version: int, at: float) -> int:
+    """The next version of a project in TRAINING_IN_PROGRESS; returns its number."""
+    owner = find_project(connection, project)
+    number, status = owner["last_version"] + 1, VersionStatus.TRAINING_IN_PROGRESS
+    connection.execute(sa.update(projects).where(projects.c.id == owner["id"]).values(last_version=number))
+    values = {"project_id": owner["id"], "number": number, "status": status, "status_message": ""}
+    values |= {"dataset_version": dataset_version, "created_at": at, "trained_at": None, "details": {}}
+    connection.execute(sa.insert(versions).values(values))
+    add_event(connection, "version", f"{project}@{number}", None, status, "", at)
+    return number
 
 
 def _version(connection: sa.Connection, project: str, number: int) -> ModelVersion:

@@ -22,7 +22,7 @@ from tenshot.projects.stores.sql_rows import (
     job_of,
     one,
 )
-from tenshot.projects.stores.sql_versions import advance
+from tenshot.projects.stores.sql_versions import advance, insert_version
 from tenshot.projects.stores.tables import endpoints, jobs, projects, versions
 
 ENDPOINT_FIELDS = frozenset(field.name for field in fields(Endpoint)) - {"version_id"}
@@ -35,14 +35,12 @@ class Work(SqlPart):
         self, kind: str, project: str, *, version: int | None = None, payload: dict[str, Any] | None = None, at: float
     ) -> Job:
         with self.database.write() as connection:
-            owner = find_project(connection, project)
-            values = {"project_id": owner["id"], "kind": kind, "version": version, "payload": payload or {}}
-            values |= {"status": JobStatus.QUEUED, "message": "", "created_at": at, "owner": "", "attempts": 0}
-            values |= {"cancel_requested": False, "progress": {}}
-            inserted = sa.insert(jobs).values(values).returning(jobs.c.id)
-            job_id = connection.execute(inserted).scalar_one()
-            add_event(connection, "job", str(job_id), None, JobStatus.QUEUED, "", at)
-            return _job(connection, job_id)
+            return _insert_job(connection, kind, project, version, payload or {}, at)
+
+    def enqueue_training(self, project: str, *, dataset_version: int, payload: dict[str, Any], at: float) -> Job:
+        with self.database.write() as connection:
+            number = insert_version(connection, project, dataset_version, at)
+            return _insert_job(connection, "train", project, number, payload, at)
 
     def job(self, job_id: int) -> Job:
         with self.database.read() as connection:
@@ -146,6 +144,18 @@ def _row(connection: sa.Connection, job_id: int) -> Row:
     if row is None:
         raise JobNotFound(f"there is no job {job_id}", hint="see: tenshot jobs list", job=job_id)
     return row
+
+
+def _insert_job(
+    connection: sa.Connection, kind: str, project: str, version: int | None, payload: dict[str, Any], at: float
+) -> Job:
+    owner = find_project(connection, project)
+    values = {"project_id": owner["id"], "kind": kind, "version": version, "payload": payload}
+    values |= {"status": JobStatus.QUEUED, "message": "", "created_at": at, "owner": "", "attempts": 0}
+    values |= {"cancel_requested": False, "progress": {}}
+    job_id = connection.execute(sa.insert(jobs).values(values).returning(jobs.c.id)).scalar_one()
+    add_event(connection, "job", str(job_id), None, JobStatus.QUEUED, "", at)
+    return _job(connection, job_id)
 
 
 def _job(connection: sa.Connection, job_id: int) -> Job:

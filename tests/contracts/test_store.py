@@ -322,6 +322,13 @@ class TestJobs:
         assert (job.status, job.project, job.version, job.payload) == (J.QUEUED, "p", 3, {"seed": 0})
         assert store.job(job.id) == job
 
+    def test_training_has_its_version(self, store: Store) -> None:
+        jobs = [store.enqueue_training("p", dataset_version=4, payload={"seed": n}, at=1.0) for n in range(2)]
+        assert [(j.kind, j.version, j.payload) for j in jobs] == [("train", 1, {"seed": 0}), ("train", 2, {"seed": 1})]
+        assert [v.dataset_version for v in store.versions("p")] == [4, 4]
+        with pytest.raises(ProjectNotFound):
+            store.enqueue_training("q", dataset_version=1, payload={}, at=1.0)
+
     def test_claimed_in_order_once(self, store: Store) -> None:
         first, second = store.enqueue("train", "p", at=1.0), store.enqueue("train", "p", at=1.0)
         one, two = store.claim("a", kinds=["train"], at=2.0), store.claim("b", kinds=["train"], at=3.0)
