@@ -92,7 +92,7 @@ def insert_version(connection: sa.Connection, project: str, dataset_version: int
     values |= {"dataset_version": dataset_version, "created_at": at, "trained_at": None, "details": {}}
     connection.execute(sa.insert(versions).values(values))
     add_event(connection, "version", f"{project}@{number}", None, status, "", at)
-    return number
+    return int(number)
 
 
 def _version(connection: sa.Connection, project: str, number: int) -> ModelVersion:
