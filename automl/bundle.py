@@ -91,6 +91,7 @@ class Manifest:
 
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> Manifest:
+        document = dict(document)
         found = document.pop("format", None)
         if found != FORMAT:
             raise BundleError(f"bundle format {found!r}; this Tenshot reads format {FORMAT}", hint="train again")
@@ -125,7 +126,7 @@ def read_manifest(directory: Path) -> Manifest:
         return Manifest.from_json(document)
     except FileNotFoundError:
         raise BundleError(f"{directory} holds no {MANIFEST}", hint="the training did not finish; train again") from None
-    except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise BundleError(f"{directory / MANIFEST} is damaged: {error}", hint="train again") from None
 
 

@@ -62,6 +62,8 @@ def basis(x: NDArray[np.float32], widths: Sequence[int], *, standardise: bool) -
     else:
         keep = values > 1e-9 * values[-1]
         directions = (centred.T @ vectors[:, keep]) / np.sqrt(values[keep])
+    if not directions.size:  # all rows are the same: one direction on which they all lie at 0
+        directions = np.zeros((data.shape[1], 1))
     return Basis(mean, scale, directions, centred @ directions)
 
 

@@ -7,12 +7,15 @@ more about texture and small defects (measured in docs/benchmarks.md).
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from tenshot.automl.bundle import Input
+from tenshot.projects.errors import WeightsError
 
 STD_FLOOR = 1e-6
 
@@ -30,6 +33,17 @@ class Backbone(nn.Module):
     @property
     def depth(self) -> int:
         return len(self.stages)
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The tensors of a published file, by name. Raises WeightsError if it is damaged."""
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, EOFError, RuntimeError, pickle.UnpicklingError):
+        raise WeightsError(
+            f"{path} cannot be read as weights of torch", hint="run: tenshot models verify, and remove a damaged file"
+        ) from None
+    return dict(found)
 
 
 def pool(maps: Tensor, *, last: bool) -> Tensor:

@@ -200,8 +200,10 @@ MOST_CANDIDATES = 3000
 def _to_ratios(tlwh: Floats, image_hw: tuple[int, ...], spec: Input) -> Floats:
     scale, left, top = letterbox_geometry(image_hw, spec)
     height, width = image_hw
+    # What `_letterbox` really drew: whole pixels, up to half a pixel off the exact size.
+    width_px, height_px = max(1, round(width * scale)), max(1, round(height * scale))
     corners = np.concatenate([tlwh[:, :2], tlwh[:, :2] + tlwh[:, 2:]], axis=1) - [left, top, left, top]
-    return np.asarray(np.clip(corners / (scale * np.array([width, height, width, height])), 0.0, 1.0))
+    return np.asarray(np.clip(corners / [width_px, height_px, width_px, height_px], 0.0, 1.0))
 
 
 def _openvino(directory: Path, threads: int) -> Network:
@@ -228,7 +230,10 @@ def _onnxruntime(directory: Path, threads: int) -> Network:
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
-    session = onnxruntime.InferenceSession(directory / "model.onnx", options, providers=["CPUExecutionProvider"])
+    try:
+        session = onnxruntime.InferenceSession(directory / "model.onnx", options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # its exceptions have no base class of their own
+        raise BundleError(f"ONNX Runtime cannot load {directory / 'model.onnx'}: {error}", hint="train again") from None
     name = session.get_inputs()[0].name
 
     def run(batch: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import timm
-import torch
 from torch import nn
 
 from tenshot.automl.bundle import Input
-from tenshot.automl.networks import Backbone
+from tenshot.automl.networks import Backbone, read_weights
 from tenshot.projects.errors import WeightsError
 
 INPUT = Input(260, 260, "crop", crop_ratio=1.0, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
@@ -18,10 +17,10 @@ INPUT = Input(260, 260, "crop", crop_ratio=1.0, mean=(0.5, 0.5, 0.5), std=(0.5, 
 def load(weights: Path) -> Backbone:
     """The published file has timm's tensors in timm's order under other names: they are matched by position.
 
-    Raises WeightsError if a shape differs, which would mean another file or another timm.
+    Raises WeightsError if the file is damaged or a shape differs, which would mean another file or another timm.
     """
     model = timm.create_model("tf_efficientnet_lite2", pretrained=False)
-    published = torch.load(weights, map_location="cpu", weights_only=True)
+    published = read_weights(weights)
     own = model.state_dict()
     pairs = list(zip(own.items(), published.items(), strict=False))
     if len(own) != len(published) or any(a.shape != b.shape for (_, a), (_, b) in pairs):

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
 import torchvision
 
 from tenshot.automl.bundle import Input
-from tenshot.automl.networks import Backbone
+from tenshot.automl.networks import Backbone, read_weights
 from tenshot.projects.errors import WeightsError
 
 INPUT = Input(224, 224, "crop", crop_ratio=1.0, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
@@ -26,10 +25,12 @@ STAGES = (
 
 
 def load(weights: Path) -> Backbone:
-    """Raises WeightsError if the file is of another network."""
+    """Raises WeightsError if the file is damaged or of another network."""
     model = torchvision.models.mobilenet_v2(weights=None)
     try:
-        model.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
-    except (RuntimeError, KeyError) as error:
-        raise WeightsError(f"{weights.name} does not fit torchvision's mobilenet_v2: {error}") from None
+        model.load_state_dict(read_weights(weights))
+    except RuntimeError as error:
+        raise WeightsError(
+            f"{weights.name} does not fit torchvision's mobilenet_v2", hint="run: tenshot models verify"
+        ) from error
     return Backbone("mobilenet_v2", [model.features[part] for part in STAGES], INPUT)

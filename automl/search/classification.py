@@ -117,7 +117,8 @@ class Search:
     # Frozen features ----------------------------------------------------------------------------------------------
 
     def _search_frozen(self) -> dict[str, Any]:
-        space = self._affordable(self.spaces["frozen"])
+        before = studies.choices_of(self.journal, "frozen")
+        space = self.spaces["frozen"].narrowed(**before) if before else self._affordable(self.spaces["frozen"])
         repeats = 3 if len(self.data.pictures) <= SMALL else 1
         own = [self._folds(self.seed + r) for r in range(repeats)]
         study = studies.open_study(self.journal, space, seed=self.seed)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,15 @@ from tenshot.automl.search.space import Space
 from tenshot.automl.training.trained import TrialRecord
 
 STARTUP_TRIALS = 16
+CHOICES = "choices"
 
 
 def open_study(journal: Path, space: Space, *, seed: int, direction: str = "minimize") -> optuna.Study:
-    """Open or continue; a new study gets the default as its first trial."""
+    """Open or continue. The default is the first trial, also of a study that was killed before it had scored it."""
     journal.parent.mkdir(parents=True, exist_ok=True)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    backend = JournalFileBackend(str(journal), lock_obj=JournalFileOpenLock(str(journal)))
+    _mend(journal)
+    backend = _backend(journal)
     done = _finished_before(backend, space.kind)
     study = optuna.create_study(
         storage=JournalStorage(backend),
@@ -33,9 +36,38 @@ def open_study(journal: Path, space: Space, *, seed: int, direction: str = "mini
         # A continued study must not draw the same numbers again.
         sampler=optuna.samplers.TPESampler(seed=seed + done, n_startup_trials=STARTUP_TRIALS),
     )
-    if not done:
-        study.enqueue_trial(dict(space.default), skip_if_exists=True)
+    study.set_user_attr(CHOICES, {key: list(values) for key, values in space.choices.items()})
+    if not _tries(study, space.default):
+        study.enqueue_trial(dict(space.default))
     return study
+
+
+def choices_of(journal: Path, name: str) -> dict[str, list[Any]] | None:
+    """What a study left behind in this journal chose from; None if there is none. A study cannot change its choices."""
+    if not journal.is_file():
+        return None
+    _mend(journal)
+    storage = JournalStorage(_backend(journal))
+    found = [s for s in storage.get_all_studies() if s.study_name == name]
+    return found[0].user_attrs.get(CHOICES) if found else None
+
+
+def _mend(journal: Path) -> None:
+    """Cut off the half-written last line of a process that lost power: the next line would be glued to it."""
+    if journal.is_file():
+        data = journal.read_bytes()
+        if not data.endswith(b"\n"):
+            os.truncate(journal, data.rfind(b"\n") + 1)
+
+
+def _backend(journal: Path) -> JournalFileBackend:
+    return JournalFileBackend(str(journal), lock_obj=JournalFileOpenLock(str(journal)))
+
+
+def _tries(study: optuna.Study, params: Mapping[str, Any]) -> bool:
+    """Whether these parameters are scored or waiting."""
+    trials = study.get_trials(deepcopy=False, states=[TrialState.COMPLETE, TrialState.WAITING])
+    return any(t.system_attrs.get("fixed_params", t.params) == dict(params) for t in trials)
 
 
 def _finished_before(backend: Any, name: str) -> int:

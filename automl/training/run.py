@@ -1,7 +1,7 @@
 """One training from first to last: data, search, bundle, evaluation, tracking, report.
 
 Runs inside a job (projects/jobs.py), which gives the heartbeat and the cancelling. Whatever happens, the version ends
-as TRAINING_COMPLETED with a finished bundle or as TRAINING_FAILED with the reason.
+as TRAINING_COMPLETED with a finished bundle, or together with its job as TRAINING_FAILED with the reason.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from tenshot.datasets import snapshots
 from tenshot.datasets.doctor import near_duplicate_groups
 from tenshot.datasets.images import ImageStore
 from tenshot.projects import clock
-from tenshot.projects.errors import EmptyDataError, TenshotError, TrainingError
+from tenshot.projects.errors import EmptyDataError, TrainingError
 from tenshot.projects.status import Task, VersionStatus
 
 if TYPE_CHECKING:
@@ -73,26 +73,23 @@ class Result:
 
 def train(context: JobContext, show: Progress) -> None:
     """The handler of a `train` job. `show` gets the progress for people."""
-    workspace, job = context.workspace, context.job
-    assert job.version is not None  # noqa: S101  # commands.train gives every training job its version
-    store = workspace.store
-    try:
-        details = _Run(context, show).details()
-    except BaseException as error:
-        reason = error.message if isinstance(error, TenshotError) else f"{type(error).__name__}: {error}"
-        store.advance_version(job.project, job.version, VersionStatus.TRAINING_FAILED, message=reason, at=clock.now())
-        raise
-    store.set_version_details(job.project, job.version, details)
-    store.advance_version(job.project, job.version, VersionStatus.TRAINING_COMPLETED, at=clock.now())
+    run = _Run(context, show)
+    details = run.details()
+    context.check()  # whoever took this job over has the last word
+    store = context.workspace.store
+    store.set_version_details(run.project.name, run.number, details)
+    store.advance_version(run.project.name, run.number, VersionStatus.TRAINING_COMPLETED, at=clock.now())
 
 
 class _Run:
     def __init__(self, context: JobContext, show: Progress) -> None:
+        if context.job.version is None:
+            raise TrainingError(f"job {context.job.id} names no version to train")
+        self.number = context.job.version
         self.context = context
         self.workspace = context.workspace
         self.payload = context.job.payload
         self.project = self.workspace.store.project(context.job.project)
-        self.number = int(context.job.version or 0)
         self.show = show
         self.watch = Stopwatch()
         self.images = ImageStore(self.workspace.images)
