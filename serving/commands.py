@@ -119,25 +119,23 @@ def predict(
 
 def _endpoint_table(views: list[EndpointView]) -> Any:
     from rich.table import Table
+    from rich.text import Text
 
     if not views:
         return "no endpoint runs; start one: tenshot start NAME@V"
-    table = Table()
-    for heading in ("version", "state", "url", "units", "since", "restarts", "idle stop", "last request"):
-        table.add_column(heading)
+    table = Table(box=None)
+    for heading in ("version", "state", "url", "units", "restarts", "idle stop", "ready since"):
+        table.add_column(heading, no_wrap=heading in ("version", "state", "url"))
     for view in views:
         e = view.endpoint
-        table.add_row(
-            view.ref,
-            f"{view.state}{f' – {view.message}' if view.message else ''}",
-            e.url if e else "",
-            str(e.units) if e else "",
-            iso(e.ready_at) or "" if e else "",
-            str(e.restarts) if e else "",
-            (format_duration(e.idle_stop_s) if e.idle_stop_s else "off") if e else "",
-            iso(e.last_request_at) or "" if e else "",
-        )
-    return table
+        shown = (str(e.units), str(e.restarts), _idle(e.idle_stop_s), iso(e.ready_at) or "") if e else ()
+        table.add_row(view.ref, str(view.state), e.url if e else "", *shown)
+    reasons = [Text(f"{view.ref}: {view.message}") for view in views if view.message]
+    return [table, *reasons]
+
+
+def _idle(seconds: float) -> str:
+    return format_duration(seconds) if seconds else "off"
 
 
 def _prediction_views(found: Predictions) -> list[Any]:

@@ -6,6 +6,7 @@ detector: two fixed anchors (left half, right half), scored by how red and how b
 
 from __future__ import annotations
 
+import io
 import time
 from pathlib import Path
 
@@ -13,10 +14,12 @@ import numpy as np
 import onnx
 import openvino
 from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
 
 from tenshot.automl.bundle import Base, Input, Manifest, Suppression, write_manifest
 from tenshot.automl.scores import Calibration
-from tenshot.projects.status import Task
+from tenshot.projects.status import Task, VersionStatus
+from tenshot.projects.workspace import Workspace
 
 SIZE = 32
 
@@ -105,3 +108,27 @@ def _write(directory, network, project, version, task, labels, calibration, fit=
             suppression=Suppression() if task is Task.DETECTION else None,
         ),
     )
+
+
+def trained(workspace: Workspace, project="colours", task=Task.CLASSIFICATION) -> str:
+    """A project with version 1 as training leaves it; returns its reference."""
+    at = time.time()
+    workspace.store.create_project(project, task, at=at)
+    workspace.store.add_dataset_version(
+        project, snapshot_sha256="0" * 64, parent=None, source="a test", stats={}, at=at
+    )
+    version = workspace.store.create_version(project, dataset_version=1, at=at)
+    bundle = workspace.bundle_dir(project, version.number)
+    if task is Task.DETECTION:
+        halves_detector(bundle, project=project)
+    else:
+        colour_classifier(bundle, project=project, task=task)
+    workspace.store.advance_version(project, version.number, VersionStatus.TRAINING_COMPLETED, at=at)
+    return version.ref
+
+
+def picture(colour=(255, 0, 0), size=(40, 30), form="PNG") -> bytes:
+    """An encoded image of one colour."""
+    stream = io.BytesIO()
+    Image.new("RGB", size, colour).save(stream, form)
+    return stream.getvalue()
