@@ -24,7 +24,9 @@ from tenshot.automl.detectors.recipe import Recipe
 from tenshot.automl.evaluation import outcomes
 from tenshot.automl.evaluation.outcomes import Boxes, DetectionOutcome
 from tenshot.automl.predictor import prepare, suppress
+from tenshot.automl.search import suppressions
 from tenshot.automl.search.detection_budget import Cost, Plan, epochs_within, plan
+from tenshot.automl.search.detection_result import DetectionResult, DetectionTrial
 from tenshot.automl.search.detection_space import (
     Choices,
     Space,
@@ -33,13 +35,14 @@ from tenshot.automl.search.detection_space import (
     recipe_with,
     space,
 )
+from tenshot.automl.search.suppressions import map50
 from tenshot.projects.errors import EmptyDataError, JobCancelled, TrainingError
 
 MARGIN = 0.01
 """mAP50 by which a recipe must beat the default to replace it."""
 RESERVED = 0.4
 """Largest share of the budget that is kept for the final fit."""
-MOST_SKIPPED = 8
+MOST_SKIPPED = 3
 """Drawn recipes in a row that the time left does not allow before the search ends."""
 STATISTICS_IMAGES = 32
 PROBE_IMAGES = 4
@@ -48,42 +51,6 @@ STUDY = "detection"
 
 Progress = Callable[[dict[str, Any]], None]
 Check = Callable[[], None]
-
-
-@dataclass(frozen=True)
-class DetectionTrial:
-    number: int
-    kind: str
-    """default, first (a known alternative) or drawn (by the sampler)."""
-    params: dict[str, float]
-    value: float | None
-    """mAP50 of the out-of-fold predictions of all images; None if the trial did not finish."""
-    sd: float | None
-    """Standard deviation of the folds' mAP50."""
-    seconds: float
-    state: str
-    """complete, pruned (hopeless after some folds), fail, or skipped (too expensive for the time left)."""
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-
-@dataclass(frozen=True)
-class DetectionResult:
-    recipe: Recipe
-    detector: Any
-    """Trained on all images with `recipe`; a detector of the family."""
-    suppression: Suppression
-    outcome: DetectionOutcome | None
-    """Out-of-fold predictions of the chosen recipe; None: the budget allowed no cross-validation."""
-    metric: float | None
-    """mAP50 of `outcome`; None: unknown."""
-    fold_scores: tuple[float, ...]
-    history: tuple[dict[str, float], ...]
-    """One row per epoch of the final fit: epoch and mean losses."""
-    trials: tuple[DetectionTrial, ...]
-    plan: Plan
-    seconds: float
 
 
 def search(
@@ -149,6 +116,7 @@ class _Search:
         self.cost = self._measured_cost(self.default)
         self.study = self._study()
         self.plan = self._planned()
+        self.full = self.default.epochs
         self.default = self.default.with_(epochs=self.plan.epochs)
         if self.plan.folds:
             self._try_recipes()
@@ -164,7 +132,7 @@ class _Search:
             metric=map50(outcome) if outcome else None,
             fold_scores=tuple(best.user_attrs["fold_scores"]) if best else (),
             history=history,
-            trials=tuple(_described(t) for t in self.study.trials if t.state.is_finished()),
+            trials=tuple(_described(t) for t in self.study.trials if "recipe" in t.user_attrs),
             plan=self.plan,
             seconds=time.monotonic() - started,
         )
@@ -257,8 +225,9 @@ class _Search:
         plan was made for it."""
         if not self._complete():
             return True
-        finals = [self.cost.fit_s(len(self.examples), r) for r in (recipe, *self._complete_recipes())]
-        needed = self.cost.folds_s(len(self.examples), self.plan.folds, recipe) + max(finals)
+        images, recipes = len(self.examples), (recipe, *self._complete_recipes())
+        finals = [self.cost.fit_s(images, r.with_(epochs=self.full)) for r in recipes]
+        needed = self.cost.folds_s(images, self.plan.folds, recipe) + max(finals)
         return time.monotonic() + 1.1 * needed < self.end
 
     def _complete(self) -> list[Any]:
@@ -377,8 +346,10 @@ class _Search:
         return min(self.cost.fit_s(len(self.examples), recipe), RESERVED * self.budget_s)
 
     def _final(self, recipe: Recipe) -> tuple[Any, Recipe, tuple[dict[str, float], ...]]:
-        epochs = epochs_within(self.end - time.monotonic(), len(self.examples), recipe, self.cost)
-        # A few epochs less are better than a schedule that is cut off; many epochs fewer only if the budget says so.
+        """With all the epochs that the time left allows: folds may have had fewer, if the plan was short of time. Fewer
+        epochs are better than a schedule that is cut off."""
+        whole = recipe.with_(epochs=max(recipe.epochs, self.full))
+        epochs = epochs_within(self.end - time.monotonic(), len(self.examples), whole, self.cost)
         fitting = recipe.with_(epochs=epochs)
         detector = self._fit(fitting, self.examples, trial=None, fold=None)
         return detector, fitting, self.history
@@ -423,11 +394,7 @@ class _Search:
         )
 
     def _grid(self) -> list[Suppression]:
-        """The bundle's default first, then the configured ones; class-agnostic as well if there are several labels."""
-        ways = [Suppression(iou=iou) for iou in self.rules.suppression.iou]
-        if len(self.labels) > 1:
-            ways += [replace(way, class_agnostic=True) for way in ways]
-        return [Suppression(), *(way for way in ways if way != Suppression())]
+        return suppressions.grid(self.rules.suppression.iou, len(self.labels))
 
     def _path(self, trial: int, how: Suppression) -> Path:
         name = f"iou{how.iou:g}{'-any' if how.class_agnostic else ''}.npz"
@@ -439,39 +406,12 @@ class _Search:
         return outcome
 
     def _suppression(self, trial: Any) -> tuple[Suppression, DetectionOutcome]:
-        """The way of suppressing with the best out-of-fold mAP50 (the default if it is as good), and its outcome."""
         ways = [(how, self._load(trial.number, how)) for how in self._grid()]
-        scores = [map50(outcome) for _, outcome in ways]
-        how, outcome = ways[int(np.argmax(scores))] if max(scores) > scores[0] + MARGIN / 2 else ways[0]
-        return _limited(how, outcome, self.rules.suppression.max_detections)
+        return suppressions.choose(ways, self.rules.suppression.max_detections)
 
     def _plain_suppression(self) -> Suppression:
         most = max(len(e.boxes) for e in self.examples)
-        fitting = [limit for limit in sorted(self.rules.suppression.max_detections) if limit >= 3 * most]
-        return Suppression(max_detections=fitting[0] if fitting else max(self.rules.suppression.max_detections))
-
-
-def map50(outcome: DetectionOutcome) -> float:
-    """0…1; 0 where it is undefined (no box in any image)."""
-    from tenshot.automl.evaluation.detection_metrics import detection_metrics
-
-    return detection_metrics(outcome).get("map50", 0.0)
-
-
-def _limited(
-    how: Suppression, outcome: DetectionOutcome, limits: Sequence[int]
-) -> tuple[Suppression, DetectionOutcome]:
-    """The smallest number of boxes per image that costs no mAP50 and leaves room above the fullest training image."""
-    whole, most = map50(outcome), max(len(boxes) for boxes in outcome.truth)
-    for limit in sorted(limits):
-        shorter = replace(outcome, predictions=tuple(_first(boxes, limit) for boxes in outcome.predictions))
-        if limit >= 2 * most and map50(shorter) >= whole - 0.002:
-            return replace(how, max_detections=limit), shorter
-    return how, outcome
-
-
-def _first(boxes: Boxes, count: int) -> Boxes:
-    return Boxes(boxes.xyxy[:count], boxes.label[:count], boxes.score[:count], boxes.raw[:count])
+        return suppressions.untested(most, self.rules.suppression.max_detections)
 
 
 def _settled(trial: Any) -> bool:
@@ -494,5 +434,5 @@ def _described(trial: Any) -> DetectionTrial:
         value=trial.value if scores else None,
         sd=float(np.std(scores)) if scores else None,
         seconds=trial.user_attrs.get("seconds", 0.0),
-        state=trial.state.name.lower() if "recipe" in trial.user_attrs else "skipped",
+        state=trial.state.name.lower(),
     )

@@ -17,6 +17,7 @@ from tenshot.automl.detectors.recipe import Recipe
 from tenshot.automl.search import detection
 from tenshot.automl.search.detection_budget import Cost, Plan, epochs_within, plan
 from tenshot.automl.search.detection_space import Space, default_params, default_recipe, parse, recipe_with, space
+from tenshot.automl.search.suppressions import map50
 from tenshot.datasets.annotations import Box
 from tenshot.projects.errors import EmptyDataError, JobCancelled, SettingsError, TrainingError
 
@@ -164,7 +165,7 @@ def test_a_search_returns_what_it_found(weights: Path, paired: list[Example], tm
     assert all(t.state == "complete" and 0 <= t.value <= 1 and t.sd >= 0 and t.seconds > 0 for t in result.trials)
     assert result.plan.folds == len(result.fold_scores) == 2
     assert set(result.outcome.images) == {p.image for p in paired}
-    assert result.metric == pytest.approx(detection.map50(result.outcome))
+    assert result.metric == pytest.approx(map50(result.outcome))
     assert [row["epoch"] for row in result.history] == [1, 2]
     assert yolov8.network(result.detector)(np.zeros((1, 3, 96, 96), np.float32)).shape == (1, 6, 189)
     assert max(len(b) for b in result.outcome.predictions) <= result.suppression.max_detections
