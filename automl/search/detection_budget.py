@@ -13,7 +13,7 @@ SAFETY = 0.85
 """Share of the budget that is planned; the rest is for loading, predictions and noise."""
 FOLDS_FOR = ((30.0, 5), (10.0, 3), (2.0, 2))
 """At least so many fits affordable → folds: at least the default trial and a few more must fit beside the final fit."""
-LEAST_OF_EPOCHS = 0.4
+LEAST_OF_EPOCHS = 0.25
 """A cross-validated default with fewer than this share of its epochs says little; then there is only a plain fit."""
 
 

@@ -42,7 +42,7 @@ def boxed(side: float, count: int = 1) -> Example:
         pytest.param(300, 10, Plan(2, 80), id="default-and-a-little"),
         pytest.param(4000, 4, Plan(4, 80), id="no-more-folds-than-groups"),
         pytest.param(100, 10, Plan(2, 42), id="shortened"),
-        pytest.param(60, 10, Plan(0, 51), id="plain-fit"),
+        pytest.param(40, 10, Plan(0, 34), id="plain-fit"),
         pytest.param(1, 10, Plan(0, 1), id="hardly-anything"),
         pytest.param(4000, 1, Plan(0, 80), id="one-group-cannot-be-split"),
     ],
@@ -75,7 +75,7 @@ def test_epochs_are_cut_to_the_time_left() -> None:
     ("side", "expected"),
     [
         pytest.param(0.5, "lowest", id="large-boxes"),
-        pytest.param(34 / 512, 512, id="middle"),
+        pytest.param(36 / 512, 512, id="middle"),
         pytest.param(0.01, "highest", id="small-boxes"),
     ],
 )
