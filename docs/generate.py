@@ -88,12 +88,17 @@ def _leaves(path: str, command: Any) -> Iterator[tuple[str, Any]]:
 def _command(path: str, command: Any) -> Iterator[str]:
     context = command.make_context(path, [], resilient_parsing=True)
     yield f"## {path}\n"
-    yield "```\n" + " ".join([path, *command.collect_usage_pieces(context)]) + "\n```\n"
+    yield "```\n" + " ".join([path, *map(_piece, command.collect_usage_pieces(context))]) + "\n```\n"
     yield plain(command.help or "") + "\n"
     rows = [p.get_help_record(context) for p in command.params if not set(p.opts) & EVERYWHERE and not p.hidden]
     if rows := [row for row in rows if row]:
         yield "| | |\n|---|---|"
         yield "\n".join(f"| `{left.replace('|', BAR)}` | {_cell(plain(meaning))} |" for left, meaning in rows) + "\n"
+
+
+def _piece(text: str) -> str:
+    """Typer writes a required argument as `{NAME}`."""
+    return text.strip("{}")
 
 
 def plain(text: str) -> str:

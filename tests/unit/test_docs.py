@@ -49,12 +49,12 @@ def shell_lines() -> Iterator[tuple[str, str]]:
                 yield page.name, line.removeprefix("$ ").partition("  #")[0].strip()
 
 
-@pytest.mark.parametrize("page", generate.PAGES)
+@pytest.mark.parametrize("page", list(generate.PAGES))
 def test_generated_pages_are_up_to_date(page: str) -> None:
     assert (DOCS / page).read_text("utf-8") == generate.PAGES[page](), "run `make docs`"
 
 
-@pytest.mark.parametrize("path", COMMANDS)
+@pytest.mark.parametrize("path", list(COMMANDS))
 def test_every_command_and_option_is_described(path: str) -> None:
     section = (DOCS / "commands.md").read_text("utf-8").partition(f"## {path}\n")[2].partition("\n## ")[0]
     command = COMMANDS[path]
@@ -63,12 +63,12 @@ def test_every_command_and_option_is_described(path: str) -> None:
     assert [flag for flag in options(command) - COVERED_BY_EVERY_COMMAND if flag not in section] == []
 
 
-@pytest.mark.parametrize("path", COMMANDS)
+@pytest.mark.parametrize("path", list(COMMANDS))
 def test_every_command_takes_json_and_debug(path: str) -> None:
     assert options(COMMANDS[path]) >= {"--json", "--debug"}
 
 
-@pytest.mark.parametrize("path", COMMANDS)
+@pytest.mark.parametrize("path", list(COMMANDS))
 def test_every_option_has_a_help_text(path: str) -> None:
     command = COMMANDS[path]
     assert [p.name for p in command.params if p.param_type_name == "option" and not getattr(p, "help", None)] == []
@@ -79,7 +79,7 @@ def test_readme_names_every_verb(verb: str) -> None:
     assert f"tenshot {verb}" in (ROOT / "README.md").read_text("utf-8")
 
 
-@pytest.mark.parametrize(("page", "line"), shell_lines())
+@pytest.mark.parametrize(("page", "line"), list(shell_lines()))
 def test_commands_in_the_pages_exist(page: str, line: str) -> None:
     words = shlex.split(re.sub(r"\s*[|<>].*", "", line))
     path = next((p for p in (" ".join(words[:3]), " ".join(words[:2])) if p in COMMANDS), None)
