@@ -120,16 +120,22 @@ def default_params(rules: Space, recipe: Recipe) -> dict[str, float]:
 
 
 def _image_size(examples: Sequence[Example], rules: Space) -> int:
-    """So large that small boxes (lower quartile of √area) get `box_px` pixels, within the rule's limits."""
-    sides = [side for example in examples for side in _box_sides(example)]
-    wanted = rules.image_size.box_px / max(float(np.quantile(sides, 0.25)), 1e-3) if sides else 0.0
+    """So large that small boxes get `box_px` pixels, within the rule's limits."""
+    smallest = _small_side(examples)
+    wanted = rules.image_size.box_px / max(smallest, 1e-3) if smallest else 0.0
     return rounded_size(min(rules.image_size.highest, max(rules.image_size.lowest, wanted)))
 
 
-def _box_sides(example: Example) -> list[float]:
-    """√area of each box as a ratio of the image's longer side."""
-    if not example.boxes:
-        return []
-    height, width = example.pixels().shape[:2]
-    longer = max(height, width)
-    return [math.sqrt(box.width * width * box.height * height) / longer for box in example.boxes]
+def _small_side(examples: Sequence[Example]) -> float:
+    """√area of a small box as a ratio of its image's longer side: the lower quartile of all boxes, or the median of the
+    label with the smallest boxes if that is smaller. 0 without a box."""
+    sides: dict[str, list[float]] = {}
+    for example in examples:
+        height, width = example.pixels().shape[:2] if example.boxes else (1, 1)
+        for box in example.boxes:
+            side = math.sqrt(box.width * width * box.height * height) / max(height, width)
+            sides.setdefault(box.label, []).append(side)
+    if not sides:
+        return 0.0
+    quartile = float(np.quantile([side for of_label in sides.values() for side in of_label], 0.25))
+    return min(quartile, *(float(np.median(of_label)) for of_label in sides.values()))

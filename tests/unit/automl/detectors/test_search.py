@@ -85,6 +85,11 @@ def test_small_boxes_ask_for_large_images(side: float, expected: Any) -> None:
     assert size == (getattr(rules.image_size, expected) if isinstance(expected, str) else expected)
 
 
+def test_a_rare_label_of_small_boxes_counts() -> None:
+    small = replace(boxed(36 / 512), boxes=(Box("disc", 0.1, 0.1, 36 / 512, 36 / 512),))
+    assert default_recipe([boxed(0.5, count=9), small], space()).image_size == 512
+
+
 def test_more_images_take_fewer_passes_and_larger_batches() -> None:
     few, many = (default_recipe([boxed(0.3)] * count, space()) for count in (10, 400))
     assert few.epochs > many.epochs
