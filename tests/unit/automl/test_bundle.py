@@ -95,7 +95,7 @@ def test_not_a_manifest(directory: Path, text: str) -> None:
 
 
 def test_unfinished(tmp_path: Path) -> None:
-    with pytest.raises(BundleError, match="holds no bundle.json"):
+    with pytest.raises(BundleError, match=r"holds no bundle\.json"):
         read_manifest(tmp_path)
 
 

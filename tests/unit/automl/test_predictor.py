@@ -49,7 +49,7 @@ class TestPrepare:
                 np.repeat(columns(0, 10, 20, 30), 2, axis=0), [[10, 20]] * 2, id="crop-ratio",
             ),
             # 8 × 2 → 2 × 2: each output pixel is the mean of four columns
-            pytest.param(Input(2, 2, "stretch"), columns(0, 4, 8, 12, 100, 104, 108, 112), [[6, 106]] * 2, id="stretch"),
+            pytest.param(Input(2, 2, "stretch"), columns(0, 4, 8, 12, 100, 104, 108, 112), [[6, 106]] * 2, id="half"),
             # 8 × 2 → 4 × 1, grey above and below: (4 - 1) // 2 = 1 row above
             pytest.param(
                 Input(4, 4, "letterbox"), columns(0, 4, 8, 12, 100, 104, 108, 112),

@@ -35,7 +35,7 @@ def test_logit_inverts_sigmoid(p: float) -> None:
     ("calibration", "raw", "expected"),
     [
         pytest.param(Calibration("softmax", temperature=2.0), [0.0, 2.0 * np.log(3.0)], [0.25, 0.75], id="temperature"),
-        pytest.param(Calibration("sigmoid", slope=2.0, intercept=np.log(3.0)), [0.0, -np.log(3.0)], [0.75, 0.25], id="slope"),
+        pytest.param(Calibration("sigmoid", slope=2, intercept=np.log(3)), [0, -np.log(3)], [0.75, 0.25], id="slope"),
         pytest.param(Calibration("platt"), [0.2, 0.9], [0.2, 0.9], id="platt does nothing by itself"),
         pytest.param(Calibration("platt", slope=0.5), [0.5, 0.9], [0.5, 0.75], id="platt flattens"),
         pytest.param(Calibration("platt"), [0.0, 1.0], [1e-6, 1 - 1e-6], id="platt at the ends"),

@@ -1,0 +1,175 @@
+"""Optuna's journal, killed and opened again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from tenshot.automl.search.budget import Budget
+from tenshot.automl.search.space import Space, load
+from tenshot.automl.search.study import best_params, choices_of, finished, open_study, records, run_trials
+from tenshot.projects.errors import SettingsError
+
+SPACE = Space("toy", {"strength": [0.01, 100.0], "head": ["a", "b"]}, {"strength": 1.0, "head": "b"})
+
+
+class Killed(BaseException):
+    pass
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Path:
+    return tmp_path / "study" / "journal.log"
+
+
+def run(journal: Path, trials: int, budget: Budget | None = None, space: Space = SPACE, **options: Any) -> list[Any]:
+    """Returns the parameters that were scored; `b` is better, and small strengths are."""
+    seen: list[dict[str, Any]] = []
+
+    def score(params: dict[str, Any]) -> tuple[float, float]:
+        seen.append(params)
+        return params["strength"] + (params["head"] == "a"), 0.1
+
+    options = {"trials": trials, "budget": budget or Budget.start(60), "cost": lambda: 0.0, **options}
+    run_trials(open_study(journal, space, seed=3), space, score, **{"on_trial": lambda _: None, **options})
+    return seen
+
+
+def test_default_first(journal: Path) -> None:
+    assert run(journal, 4)[0] == SPACE.default
+
+
+def test_same_seed_same_trials(journal: Path, tmp_path: Path) -> None:
+    one, same = run(journal, 8), run(tmp_path / "same.log", 8)
+    assert one == same
+    assert len({repr(p) for p in one}) == 8
+
+
+def test_finished_trials_are_not_repeated(journal: Path) -> None:
+    first = run(journal, 3)
+    second = run(journal, 6)
+    assert len(second) == 3
+    assert all(p not in first for p in second)
+    assert run(journal, 6) == []
+    assert [r.number for r in records(open_study(journal, SPACE, seed=3))] == list(range(6))
+
+
+@pytest.mark.parametrize("spent", [0.0, 5.0])
+def test_no_budget_still_runs_the_default(journal: Path, spent: float) -> None:
+    now = iter([0.0] + [spent] * 99)
+    assert run(journal, 9, Budget.start(0.0, lambda: next(now))) == [SPACE.default]
+
+
+def test_a_trial_that_would_not_fit_is_not_begun(journal: Path) -> None:
+    clock = [0.0]
+    budget = Budget.start(10.0, lambda: clock[0])
+
+    def tick(_: optuna.Study) -> None:
+        clock[0] += 4.0
+
+    assert len(run(journal, 9, budget, cost=lambda: 4.0, on_trial=tick)) == 2
+
+
+def kill_at(journal: Path, number: int, *, hard: bool) -> None:
+    """Run until trial `number`, and stop there: as Ctrl-C does, or leaving the trial running as kill -9 does."""
+    study = open_study(journal, SPACE, seed=3)
+    run(journal, number) if number else None
+    if hard:
+        SPACE.suggest(study.ask())
+        return
+
+    def score(_: dict[str, Any]) -> tuple[float, float]:
+        raise Killed
+
+    options: dict[str, Any] = {"trials": 99, "budget": Budget.start(60), "cost": lambda: 0.0}
+    with pytest.raises(Killed):
+        run_trials(open_study(journal, SPACE, seed=3), SPACE, score, on_trial=lambda _: None, **options)
+
+
+@pytest.mark.parametrize("hard", [True, False], ids=["kill -9", "Ctrl-C"])
+class TestKilled:
+    def test_in_the_middle(self, journal: Path, hard: bool) -> None:
+        kill_at(journal, 2, hard=hard)
+        study = open_study(journal, SPACE, seed=3)
+        assert [t.state for t in study.trials] == [TrialState.COMPLETE, TrialState.COMPLETE, TrialState.FAIL]
+        assert len(run(journal, 4)) == 2
+
+    def test_in_the_default(self, journal: Path, hard: bool) -> None:
+        """There is no model without it, so it comes first again."""
+        kill_at(journal, 0, hard=hard)
+        assert run(journal, 2)[0] == SPACE.default
+
+    def test_records_say_so(self, journal: Path, hard: bool) -> None:
+        kill_at(journal, 1, hard=hard)
+        found = records(open_study(journal, SPACE, seed=3))
+        assert [(r.state, r.value is None) for r in found] == [("complete", False), ("fail", True)]
+
+
+def test_half_a_line(journal: Path) -> None:
+    """Power went while a line was written: that line is lost and nothing else."""
+    run(journal, 3)
+    with journal.open("ab") as file:
+        file.write(b'{"op_code": 4, "study_')
+    assert len(run(journal, 5)) == 2
+    assert finished(open_study(journal, SPACE, seed=3)) == 5
+
+
+def test_a_continued_study_keeps_its_choices(journal: Path) -> None:
+    """The budget narrows what may be chosen; what is cached by then would widen it, which Optuna does not allow."""
+    narrow = SPACE.narrowed(head=["b"])
+    assert choices_of(journal, "toy") is None
+    run(journal, 2, space=narrow)
+    assert choices_of(journal, "toy") == narrow.choices
+    assert choices_of(journal, "other") is None
+    again = SPACE.narrowed(**(choices_of(journal, "toy") or {}))
+    assert {p["head"] for p in run(journal, 12, space=again)} == {"b"}
+
+
+def test_two_kinds_in_one_journal(journal: Path) -> None:
+    other = Space("other", SPACE.choices, SPACE.default)
+    assert len(run(journal, 3)) == len(run(journal, 3, space=other)) == 3
+    assert {r.kind for r in records(open_study(journal, other, seed=3))} == {"other"}
+
+
+def test_best(journal: Path) -> None:
+    seen = run(journal, 12)
+    expected = sorted(seen, key=lambda p: p["strength"] + (p["head"] == "a"))[:3]
+    study = open_study(journal, SPACE, seed=3)
+    assert best_params(study, 3) == expected
+    # Recorded values are larger for better.
+    assert max(records(study), key=lambda r: r.value or -1e9).params == expected[0]
+    assert all(r.sd == 0.1 and r.started_at > 1e9 for r in records(study))
+
+
+@pytest.mark.parametrize("name", ["classification", "multilabel"])
+def test_shipped_spaces(name: str) -> None:
+    from tenshot.automl.backbones import BACKBONES
+    from tenshot.automl.heads import HEADS
+    from tenshot.automl.views import POLICIES
+
+    spaces = load(name)
+    frozen = spaces["frozen"].choices
+    assert set(frozen["backbone"]) == set(BACKBONES)
+    assert set(frozen["head"]) == set(HEADS)
+    assert set(frozen["policy"]) == set(POLICIES)
+    assert set(spaces) == {"frozen", "finetune"}
+
+
+@pytest.mark.parametrize(
+    ("default", "message"),
+    [
+        pytest.param({"head": "c", "strength": 1.0}, "default head='c' is not among", id="not a choice"),
+        pytest.param({"head": "a", "strength": 1e9}, "default strength=1000000000.0", id="out of range"),
+        pytest.param({"head": "a"}, "'strength' is only in one", id="missing"),
+        pytest.param({"head": "a", "strength": 1.0, "heads": 1}, "'heads' is only in one", id="unknown"),
+    ],
+)
+def test_bad_defaults(default: dict[str, Any], message: str) -> None:
+    from tenshot.automl.search.space import _checked
+
+    with pytest.raises(SettingsError, match=message):
+        _checked("toy", SPACE.choices, default)
