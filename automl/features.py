@@ -115,7 +115,7 @@ def _batches(inputs: list[NDArray[np.float32]]) -> Iterator[list[NDArray[np.floa
 def _read(path: Path) -> NDArray[np.float16] | None:
     try:
         return np.asarray(np.load(path, allow_pickle=False), np.float16)
-    except (OSError, ValueError):
+    except (OSError, ValueError, EOFError):
         return None  # absent, or cut short by a power failure: computed again
 
 

@@ -40,7 +40,8 @@ def wilson(successes: float, trials: float) -> Interval:
     share, square = successes / trials, _Z * _Z / trials
     centre = (share + square / 2) / (1 + square)
     half = _Z * math.sqrt(share * (1 - share) / trials + square / (4 * trials)) / (1 + square)
-    return max(0.0, centre - half), min(1.0, centre + half)
+    # Rounding must not leave the share itself outside: at 1 the sum is 1 - 1e-16.
+    return max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half))
 
 
 def percentile(samples: Floats) -> Interval | None:

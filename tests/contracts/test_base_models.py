@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import zipfile
 from importlib.resources import files
@@ -16,6 +17,7 @@ from pydantic import ValidationError
 from tenshot.automl.backbones import BACKBONES
 from tenshot.automl.base import catalogue, fetch, listing
 from tenshot.automl.base.catalogue import BaseModelRow
+from tenshot.projects import cli
 from tenshot.projects.errors import UnknownNameError, WeightsError
 from tenshot.projects.workspace import Workspace
 
@@ -159,3 +161,35 @@ class TestFetch:
     def test_listing_of_an_empty_cache(self, workspace: Workspace) -> None:
         assert {r["state"] for r in listing.rows(workspace)} == {"missing"}
         assert {r["state"] for r in listing.verify(workspace)} == {"missing"}
+
+
+class TestVerbs:
+    """`tenshot models list`, `pull` and `verify` through the front door."""
+
+    @pytest.fixture
+    def ask(self, workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> Any:
+        def run(*argv: str) -> tuple[int, Any]:
+            status = cli.run(["models", *argv, "--json"])
+            return status, json.loads(capsys.readouterr().out)
+
+        return run
+
+    def test_list(self, ask: Any) -> None:
+        status, found = ask("list")
+        assert status == 0
+        assert [row["name"] for row in found["models"]] == ROWS
+        assert all(row["licence"] and row["source"].startswith("pip ") for row in found["models"])
+
+    def test_pull_what_is_there(self, ask: Any) -> None:
+        for name in ROWS:
+            assert ask("pull", name)[1]["models"][0]["state"] == "cached"
+
+    def test_pull_unknown(self, ask: Any) -> None:
+        status, found = ask("pull", "backbones")
+        assert (status, found["error"]["code"]) == (2, "UnknownNameError")
+
+    def test_verify_of_an_empty_cache_fails(self, ask: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("TENSHOT_CACHE__DIR", str(tmp_path / "empty"))
+        status, found = ask("verify")
+        assert status == 1
+        assert {row["state"] for row in found["models"]} == {"missing"}

@@ -88,3 +88,10 @@ def test_a_bootstrap_that_never_varies_falls_back_to_wilson():
 def test_mostly_undefined_resamples_give_nothing():
     assert intervals.percentile(np.array([np.nan, np.nan, 0.5])) is None
     assert intervals.bounded(0.5, np.full(10, np.nan), 10) is None
+
+
+@pytest.mark.parametrize("trials", [1, 3, 7, 10, 50, 1000])
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_wilson_holds_the_share_itself(share: float, trials: int) -> None:
+    low, high = intervals.wilson(share * trials, trials)
+    assert 0 <= low <= share <= high <= 1
