@@ -76,7 +76,7 @@ def alias(
 
 def evaluate(
     ref: Ref,
-    path: Annotated[Path, typer.Argument(help="Labeled images in any format that can be imported.")],
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="Labeled images in any format that can be imported.")],
     format_: Annotated[str, typer.Option("--format", help="Format of PATH; auto looks at it.")] = "auto",
     images: Annotated[Path | None, typer.Option(help="Folder of the images, where the format only names them.")] = None,
 ) -> None:
@@ -99,7 +99,7 @@ def models_list() -> None:
 @models.command("pull")
 def models_pull(
     roles: Annotated[
-        list[str] | None, typer.Argument(metavar="[ROLE]...", help="Roles or names; all if left out.")
+        list[str] | None, typer.Argument(metavar="ROLE", help="Roles or names; all if left out.")
     ] = None,
 ) -> None:
     """Fetch pretrained weights into the cache, checked by sha256."""

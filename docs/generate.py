@@ -98,7 +98,7 @@ def _command(path: str, command: Any) -> Iterator[str]:
 
 def _piece(text: str) -> str:
     """Typer writes a required argument as `{NAME}`."""
-    return text.strip("{}")
+    return text.replace("{", "").replace("}", "")
 
 
 def plain(text: str) -> str:

@@ -96,7 +96,7 @@ def logs(
 
 def predict(
     ref: Ref,
-    images: Annotated[list[str], typer.Argument(metavar="IMAGE...", help="Files, folders or globs.")],
+    images: Annotated[list[str], typer.Argument(metavar="IMAGE", help="Files, folders or globs.")],
     min_confidence: Annotated[
         float | None,
         typer.Option(min=0, max=100, help="Least confidence, 0–100; left out: each label's own threshold."),

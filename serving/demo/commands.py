@@ -35,27 +35,45 @@ def demo(
 
 
 def table(results: list[Result]) -> Any:
-    """Set, images, metric with its interval, training, start to first answer, usage."""
+    """Set, images, metric with its interval, training, start to first answer, usage. Fits 80 columns."""
+    from rich import box
     from rich.table import Table
 
-    shown = Table(title="Ten labeled images each, from photos to a metered endpoint")
-    for heading in ("set", "train / test images", "on the test images", "training", "start → first answer", "usage"):
-        shown.add_column(heading, justify="left" if heading in ("set", "usage") else "right")
+    shown = Table(
+        title="Ten labeled images of a kind, from photos to a metered endpoint",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        show_lines=True,
+        pad_edge=False,
+        collapse_padding=True,
+    )
+    for heading in (
+        "version",
+        "train /\ntest",
+        "test images\n(95 %)",
+        "training",
+        "start to\nanswer",
+        "usage",
+    ):
+        shown.add_column(heading, no_wrap=True)
     for result in results:
         shown.add_row(
             result.ref,
             f"{result.train_images} / {result.test_images}",
-            result.headline,
+            result.headline.replace(" (", "\n").rstrip(")"),
             f"{result.train_s:.0f} s",
             f"{result.first_answer_s:.1f} s",
-            usage(result),
+            "\n".join(usage(result)),
         )
     return shown
 
 
-def usage(result: Result) -> str:
-    """`training_second 121 · image 201 · …`, each unit once."""
+SPOKEN = {"training_second": "s trained", "inference_unit_second": "s served", "image": "images"}
+
+
+def usage(result: Result) -> list[str]:
+    """`201 images`, `121 s training`, …: what the ledger counted, each unit once."""
     totals: dict[str, float] = {}
     for row in result.usage:
         totals[row["unit"]] = totals.get(row["unit"], 0.0) + row["quantity"]
-    return "\n".join(f"{quantity:,.0f} {unit.replace('_', ' ')}s" for unit, quantity in totals.items())
+    return [f"{quantity:,.0f} {SPOKEN.get(unit, unit)}" for unit, quantity in totals.items()]

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 HEADLINE = {"classification": ("auc", "AUC"), "detection": ("map50", "mAP50")}
 """Task → the metric of the closing table, as `tenshot evaluate` calls it and as people do."""
 REQUEST_TIMEOUT_S = 30.0
+MOST_SPOKEN = 3
 
 
 @dataclass(frozen=True)
@@ -167,7 +168,7 @@ class Demo:
             first = demo_set.test_images[0]
             answer = post(started["url"], first)
             result.first_answer_s = time.monotonic() - begun
-            console.notice(f"{started['url']} answered {answer[:2]} after {result.first_answer_s:.1f} s")
+            console.notice(f"{started['url']} says after {result.first_answer_s:.1f} s: {spoken(answer)}")
             with self._step(f"send it {len(demo_set.test_images)} images over HTTP"):
                 result.requests_s = self._requests(started["url"], demo_set)
         finally:
@@ -226,6 +227,14 @@ def post(url: str, image: Path) -> list[dict[str, Any]]:
     except httpx.HTTPError as error:
         raise EndpointError(f"{url}/predict: {error}", hint="see: tenshot logs NAME@V") from None
     return list(answer.json()["images"][0]["labels"])
+
+
+def spoken(labels: list[dict[str, Any]]) -> str:
+    """`defective 70 %, …`: the first few labels of an answer."""
+    if not labels:
+        return "nothing above its threshold"
+    first = ", ".join(f"{label['name']} {label['confidence']:.0f} %" for label in labels[:MOST_SPOKEN])
+    return first + (f" and {len(labels) - MOST_SPOKEN} more" if len(labels) > MOST_SPOKEN else "")
 
 
 def _failed(words: tuple[str, ...], status: int) -> TenshotError:
