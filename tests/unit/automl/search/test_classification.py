@@ -40,8 +40,8 @@ FROZEN = Space(
 )  # fmt: skip
 FINETUNE = Space(
     "finetune",
-    {"start": [6], "epochs": [2, 3], "lr": [1e-4, 1e-3], "smoothing": [0.0, 0.1]},
-    {"start": 6, "epochs": 3, "lr": 5e-4, "smoothing": 0.0},
+    {"start": [6], "epochs": [2, 6], "lr": [1e-5, 1e-3], "smoothing": [0.0, 0.1]},
+    {"start": 6, "epochs": 6, "lr": 1e-5, "smoothing": 0.0},
 )
 
 
