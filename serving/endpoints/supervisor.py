@@ -42,6 +42,10 @@ TICK_S = 0.25
 """How late a stop request in the store is seen at most; signals and ended children wake the supervisor at once."""
 KILL_WAIT_S = 10.0
 REASON_LINES = 3
+MALLOC = {"MALLOC_ARENA_MAX": "1", "MALLOC_TRIM_THRESHOLD_": str(16 << 20), "MALLOC_MMAP_THRESHOLD_": str(4 << 20)}
+"""For glibc, unless the environment says otherwise: give the memory of large photos back. With an EfficientNet-Lite2 and
+16 callers the endpoint took about 355 MiB instead of 375; thresholds of 128 KiB save another 40, but then every run of
+the network takes its buffers anew, and a lone caller waits half as long again."""
 EXIT_FAILED = 1
 EXIT_TAKEN = 3
 """Somebody else's supervisor already owns this version: not a failure."""
@@ -237,7 +241,7 @@ class Supervisor:
         )
         # BentoML puts the working directory on sys.path; PYTHONSAFEPATH keeps `python -m` from doing so too.
         own = {"PYTHONSAFEPATH": "1", "PROMETHEUS_MULTIPROC_DIR": str(self.files.metrics), **config.to_environment()}
-        environ = {**os.environ, **own}
+        environ = {**MALLOC, **os.environ, **own}
         prepare_environment(self.workspace.home, environ)
         return environ
 
