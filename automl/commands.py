@@ -98,9 +98,7 @@ def models_list() -> None:
 
 @models.command("pull")
 def models_pull(
-    roles: Annotated[
-        list[str] | None, typer.Argument(metavar="ROLE", help="Roles or names; all if left out.")
-    ] = None,
+    roles: Annotated[list[str] | None, typer.Argument(metavar="ROLE", help="Roles or names; all if left out.")] = None,
 ) -> None:
     """Fetch pretrained weights into the cache, checked by sha256."""
     from tenshot.automl.base import listing

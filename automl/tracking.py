@@ -31,7 +31,7 @@ from tenshot.projects.errors import StoreError
 
 if TYPE_CHECKING:
     from tenshot.automl.training.run import Result
-    from tenshot.automl.training.trained import TrialRecord
+    from tenshot.automl.trials import Trial
     from tenshot.projects.records import DatasetVersion
     from tenshot.projects.workspace import Workspace
 
@@ -170,7 +170,7 @@ def _log_plots(result: Result) -> None:
     pyplot.close(figure)
 
 
-def _log_trials(experiment: str, parent: str, trials: list[TrialRecord]) -> None:
+def _log_trials(experiment: str, parent: str, trials: list[Trial]) -> None:
     client = MlflowClient()
     done = sorted((t for t in trials if t.value is not None), key=lambda t: -(t.value or 0.0))
     for trial in done[:MOST_TRIAL_RUNS]:

@@ -16,6 +16,7 @@ from tenshot.automl.evaluation.evaluate import Evaluation
 from tenshot.automl.evaluation.mistakes import LoadImage, worst
 from tenshot.automl.evaluation.outcomes import Outcome
 from tenshot.automl.scores import Calibration
+from tenshot.automl.trials import Trial
 from tenshot.projects.clock import iso
 from tenshot.projects.errors import EmptyDataError
 from tenshot.projects.status import Task
@@ -41,20 +42,6 @@ class TrainingCurve:
     """(step, value), in order."""
     panel: str = "training"
     """Curves of one panel share their axes: give losses and scores different panels."""
-
-
-@dataclass(frozen=True)
-class Trial:
-    number: int
-    kind: str
-    params: Mapping[str, Any]
-    value: float | None
-    """Cross-validated score, higher is better; None if the trial did not finish."""
-    sd: float | None
-    """Standard deviation of the score over the folds."""
-    seconds: float
-    state: str
-    """`complete`, `pruned`, `failed`, …"""
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,8 @@ from tenshot.automl.search import space as spaces
 from tenshot.automl.search import study as studies
 from tenshot.automl.search.folds import Fold, fold_count, folds
 from tenshot.automl.search.frozen import Frozen, Learning, tap_indices
-from tenshot.automl.training.trained import Series, Trained, TrialRecord
+from tenshot.automl.training.trained import Series, Trained
+from tenshot.automl.trials import Trial
 from tenshot.projects.errors import TrainingError
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ class Search:
         self.frozen = Frozen(workspace, data, check)
         self.spaces = spaces.load("multilabel" if task == "multilabel" else "classification")
         self.warnings: list[str] = []
-        self.records: list[TrialRecord] = []
+        self.records: list[Trial] = []
         self.curves: list[Series] = []
         self.best_accuracy = 0.0
         strata, groups = np.array(data.strata), np.array(data.groups)

@@ -26,7 +26,7 @@ from tenshot.automl.evaluation.outcomes import Boxes, DetectionOutcome
 from tenshot.automl.predictor import prepare, suppress
 from tenshot.automl.search import suppressions
 from tenshot.automl.search.detection_budget import Cost, Plan, epochs_within, plan
-from tenshot.automl.search.detection_result import DetectionResult, DetectionTrial
+from tenshot.automl.search.detection_result import DetectionResult
 from tenshot.automl.search.detection_space import (
     Choices,
     Space,
@@ -36,6 +36,7 @@ from tenshot.automl.search.detection_space import (
     space,
 )
 from tenshot.automl.search.suppressions import map50
+from tenshot.automl.trials import Trial
 from tenshot.projects.errors import EmptyDataError, JobCancelled, TrainingError
 
 MARGIN = 0.01
@@ -425,9 +426,9 @@ def _suggest(trial: Any, name: str, how: Any) -> float:
     return float(trial.suggest_float(name, how.low, how.high, log=how.log))
 
 
-def _described(trial: Any) -> DetectionTrial:
+def _described(trial: Any) -> Trial:
     scores = trial.user_attrs.get("fold_scores")
-    return DetectionTrial(
+    return Trial(
         number=trial.number,
         kind=trial.user_attrs.get("kind", "drawn"),
         params=dict(trial.params),

@@ -15,7 +15,7 @@ from optuna.trial import TrialState
 
 from tenshot.automl.search.budget import Budget
 from tenshot.automl.search.space import Space
-from tenshot.automl.training.trained import TrialRecord
+from tenshot.automl.trials import Trial
 
 STARTUP_TRIALS = 16
 CHOICES = "choices"
@@ -127,10 +127,10 @@ def best_params(study: optuna.Study, count: int) -> list[dict[str, Any]]:
     return chosen[:count]
 
 
-def records(study: optuna.Study) -> list[TrialRecord]:
+def records(study: optuna.Study) -> list[Trial]:
     sign = -1.0 if study.direction == optuna.study.StudyDirection.MINIMIZE else 1.0
     return [
-        TrialRecord(
+        Trial(
             number=t.number,
             kind=study.study_name,
             params=dict(t.params),

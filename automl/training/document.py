@@ -9,7 +9,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tenshot.automl.evaluation.report import ReportInput, TrainingCurve, Trial, render
+from tenshot.automl.evaluation.report import ReportInput, TrainingCurve, render
 from tenshot.datasets.images import ImageStore
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def write_report(
         test=result.test,
         test_evaluation=result.test_evaluation,
         curves=[TrainingCurve(s.name, s.points, panel=s.name) for s in result.trained.curves],
-        trials=[Trial(t.number, t.kind, t.params, t.value, t.sd, t.seconds, t.state) for t in result.trained.trials],
+        trials=result.trained.trials,
         objective=result.trained.objective,
         timings=result.seconds,
         parity=result.manifest.parity,

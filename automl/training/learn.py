@@ -15,7 +15,7 @@ import numpy as np
 from tenshot.automl.features import Picture
 from tenshot.automl.predictor import RGB
 from tenshot.automl.search.budget import Budget
-from tenshot.automl.training.trained import Series, Trained, TrialRecord
+from tenshot.automl.training.trained import Series, Trained
 from tenshot.projects.registry import Registry
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def detector(job: Assignment) -> Trained:
         export=lambda directory: family.export(found.detector, directory, (side, side)),
         params=found.recipe.to_json(),
         objective="cross-validated mAP50",
-        trials=[TrialRecord(t.number, t.kind, dict(t.params), t.value, t.sd, t.seconds, t.state) for t in found.trials],
+        trials=list(found.trials),
         curves=_losses(found.history),
         warnings=[] if found.outcome else ["the budget left no time for cross-validation: the quality is unknown"],
     )

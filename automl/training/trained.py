@@ -3,30 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tenshot.automl.bundle import Input, Suppression
 from tenshot.automl.evaluation.outcomes import Outcome
 from tenshot.automl.predictor import Network
-
-
-@dataclass(frozen=True)
-class TrialRecord:
-    number: int
-    kind: str
-    params: dict[str, Any]
-    value: float | None
-    """The objective, larger is better; None if the trial did not finish."""
-    sd: float | None
-    seconds: float
-    state: str
-    started_at: float = 0.0
-    """Seconds since the epoch; 0: not known."""
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+from tenshot.automl.trials import Trial
 
 
 @dataclass(frozen=True)
@@ -51,6 +35,6 @@ class Trained:
     params: dict[str, Any]
     objective: str
     """What the trials' values are, larger is better."""
-    trials: list[TrialRecord]
+    trials: list[Trial]
     curves: list[Series] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)

@@ -13,7 +13,7 @@ from tenshot.automl.bundle import Base
 from tenshot.automl.evaluation import advice, calibration, evaluate, plots, thresholds
 from tenshot.automl.evaluation.mistakes import thumbnail, worst
 from tenshot.automl.evaluation.outcomes import ClassificationOutcome
-from tenshot.automl.evaluation.report import LARGEST_BYTES, ReportInput, TrainingCurve, Trial, render
+from tenshot.automl.evaluation.report import LARGEST_BYTES, ReportInput, TrainingCurve, render
 from tenshot.projects.errors import EmptyDataError, NotFoundError
 from tenshot.projects.status import Task
 
