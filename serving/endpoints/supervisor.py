@@ -43,7 +43,7 @@ TICK_S = 0.25
 KILL_WAIT_S = 10.0
 REASON_LINES = 3
 MALLOC = {"MALLOC_ARENA_MAX": "1", "MALLOC_TRIM_THRESHOLD_": str(16 << 20), "MALLOC_MMAP_THRESHOLD_": str(4 << 20)}
-"""For glibc, unless the environment says otherwise: give the memory of large photos back. With an EfficientNet-Lite2 and
+"""For glibc, unless the environment says otherwise: give the memory of large photos back. With EfficientNet-Lite2 and
 16 callers the endpoint took about 355 MiB instead of 375; thresholds of 128 KiB save another 40, but then every run of
 the network takes its buffers anew, and a lone caller waits half as long again."""
 EXIT_FAILED = 1
