@@ -14,6 +14,7 @@ from tenshot.automl.evaluation import advice, calibration, evaluate, plots, thre
 from tenshot.automl.evaluation.mistakes import thumbnail, worst
 from tenshot.automl.evaluation.outcomes import ClassificationOutcome
 from tenshot.automl.evaluation.report import LARGEST_BYTES, ReportInput, TrainingCurve, render
+from tenshot.automl.trials import Trial
 from tenshot.projects.errors import EmptyDataError, NotFoundError
 from tenshot.projects.status import Task
 
