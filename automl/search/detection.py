@@ -118,7 +118,7 @@ class _Search:
         self.study = self._study()
         self.plan = self._planned()
         self.full = self.default.epochs
-        self.default = self.default.with_(epochs=self.plan.epochs)
+        self.default = self.default.with_(epochs=self.plan.epochs, image_size=self.plan.image_size)
         if self.plan.folds:
             self._try_recipes()
         best = self._chosen()

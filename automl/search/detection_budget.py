@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tenshot.automl.detectors.recipe import Recipe
+from tenshot.automl.detectors.recipe import Recipe, rounded_size
 
 SAFETY = 0.85
 """Share of the budget that is planned; the rest is for loading, predictions and noise."""
@@ -17,11 +17,21 @@ LEAST_OF_EPOCHS = 0.25
 """A cross-validated default with fewer than this share of its epochs says little; then there is only a plain fit."""
 
 
+ENOUGH = 1 + LEAST_OF_EPOCHS
+"""Whole fits that the budget must allow before the images keep their size: the final fit and a short trial."""
+SIZES = (1.0, 0.875, 0.75, 0.625)
+"""Shares of the wanted image size that are tried in turn while the budget does not allow ENOUGH. A few hundred steps at
+416 px beat a few dozen at 512 px (docs/detection-recipe.md)."""
+SMALLEST_PX = 256
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     folds: int
     """0: no cross-validation, the metric stays unknown."""
     epochs: int
+    """Of a trial; the final fit takes all of the recipe's, as far as they fit."""
+    image_size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,17 +51,31 @@ class Cost:
 
 
 def plan(budget_s: float, images: int, groups: int, recipe: Recipe, cost: Cost) -> Plan:
-    """Folds and epochs for the default recipe: cross-validated trials and a final fit, or less if that does not fit."""
-    fits = SAFETY * budget_s / max(cost.fit_s(images, recipe), 1e-9)
+    """Folds, epochs and image size for the default recipe: cross-validated trials and a final fit, or less if that does
+    not fit."""
+    size, fits = _size(budget_s, images, recipe, cost)
     shortened = max(1, int(recipe.epochs * min(1.0, fits)))
     if groups < 2:
-        return Plan(0, shortened)
+        return Plan(0, shortened, size)
     for least, folds in FOLDS_FOR:
         if fits >= least:
-            return Plan(min(folds, groups), recipe.epochs)
-    if fits / 2 >= LEAST_OF_EPOCHS:
-        return Plan(2, int(recipe.epochs * fits / 2))
-    return Plan(0, shortened)
+            return Plan(min(folds, groups), recipe.epochs, size)
+    # The final fit comes first; what is left over goes to the trial, unless that is next to nothing.
+    share = fits - 1 if fits >= ENOUGH else fits / 2
+    if share >= LEAST_OF_EPOCHS:
+        return Plan(2, int(recipe.epochs * share), size)
+    return Plan(0, shortened, size)
+
+
+def _size(budget_s: float, images: int, recipe: Recipe, cost: Cost) -> tuple[int, float]:
+    """The largest image size at which the budget allows ENOUGH fits, or the smallest, and how many it allows there."""
+    size, fits = recipe.image_size, 0.0
+    for share in SIZES:
+        size = min(recipe.image_size, rounded_size(share * recipe.image_size, lowest=SMALLEST_PX))
+        fits = SAFETY * budget_s / max(cost.fit_s(images, recipe.with_(image_size=size)), 1e-9)
+        if fits >= ENOUGH:
+            break
+    return size, fits
 
 
 def epochs_within(seconds: float, images: int, recipe: Recipe, cost: Cost) -> int:

@@ -23,7 +23,8 @@ from tenshot.projects.errors import EmptyDataError, JobCancelled, SettingsError,
 
 LABELS = ("disc", "square")
 COST = Cost(view_s=0.1, image_size=512)
-RECIPE = Recipe(image_size=512, epochs=80)  # 10 images: 80 s
+SIZE = 512
+RECIPE = Recipe(image_size=SIZE, epochs=80)  # 10 images: 80 s
 
 
 def boxed(side: float, count: int = 1) -> Example:
@@ -37,14 +38,15 @@ def boxed(side: float, count: int = 1) -> Example:
 @pytest.mark.parametrize(
     ("budget_s", "groups", "expected"),
     [
-        pytest.param(4000, 10, Plan(5, 80), id="plenty"),
-        pytest.param(1000, 10, Plan(3, 80), id="enough"),
-        pytest.param(300, 10, Plan(2, 80), id="default-and-a-little"),
-        pytest.param(4000, 4, Plan(4, 80), id="no-more-folds-than-groups"),
-        pytest.param(100, 10, Plan(2, 42), id="shortened"),
-        pytest.param(40, 10, Plan(0, 34), id="plain-fit"),
-        pytest.param(1, 10, Plan(0, 1), id="hardly-anything"),
-        pytest.param(4000, 1, Plan(0, 80), id="one-group-cannot-be-split"),
+        pytest.param(4000, 10, Plan(5, 80, SIZE), id="plenty"),
+        pytest.param(1000, 10, Plan(3, 80, SIZE), id="enough"),
+        pytest.param(300, 10, Plan(2, 80, SIZE), id="default-and-a-little"),
+        pytest.param(4000, 4, Plan(4, 80, SIZE), id="no-more-folds-than-groups"),
+        pytest.param(100, 10, Plan(2, 31, 448), id="smaller-images-and-a-short-trial"),
+        pytest.param(40, 10, Plan(2, 43, 320), id="smallest-images-and-a-shortened-fit"),
+        pytest.param(8, 10, Plan(0, 17, 320), id="plain-fit"),
+        pytest.param(1, 10, Plan(0, 2, 320), id="hardly-anything"),
+        pytest.param(4000, 1, Plan(0, 80, SIZE), id="one-group-cannot-be-split"),
     ],
 )
 def test_plan(budget_s: float, groups: int, expected: Plan) -> None:
@@ -54,7 +56,7 @@ def test_plan(budget_s: float, groups: int, expected: Plan) -> None:
 @pytest.mark.parametrize("budget_s", [20, 75, 130, 200, 300, 900, 2500, 10_000])
 def test_the_default_and_the_final_fit_always_fit_the_budget(budget_s: float) -> None:
     made = plan(budget_s, 10, 10, RECIPE, COST)
-    recipe = RECIPE.with_(epochs=made.epochs)
+    recipe = RECIPE.with_(epochs=made.epochs, image_size=made.image_size)
     assert COST.folds_s(10, made.folds, recipe) + COST.fit_s(10, recipe) <= budget_s
 
 
