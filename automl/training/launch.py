@@ -53,8 +53,8 @@ def enqueue(workspace: Workspace, project: str, *, budget_s: float, trials: int 
 
 def run(workspace: Workspace, job_id: int | None, show: Progress) -> Job | None:
     """Run one training job; None if there was none to claim."""
-    # Torch's idle threads give their core to others instead of spinning on it: on a shared machine a training is several
-    # times as fast (measured). Read when OpenMP is loaded, so it has to stand before torch is imported.
+    # Torch's idle threads give their core to others instead of spinning on it, which matters on a shared machine. Read
+    # when OpenMP is loaded, so it has to stand before torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from tenshot.automl.training.run import train
 
