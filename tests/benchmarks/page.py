@@ -26,7 +26,8 @@ def machine() -> str:
     info = Path("/proc/cpuinfo")
     lines = info.read_text("utf-8").splitlines() if info.exists() else []
     model = next((line.partition(":")[2].strip() for line in lines if "model name" in line), platform.processor())
-    return f"{os.cpu_count()} cores, {model}, Python {platform.python_version()}"
+    gpu = "a GPU that Tenshot does not use" if Path("/proc/driver/nvidia").exists() else "no GPU"
+    return f"{os.cpu_count()} cores, {model}, {gpu}, Python {platform.python_version()}"
 
 
 def _row(cells: Sequence[str]) -> str:
