@@ -203,10 +203,10 @@ class Store(ABC):
         """Append records; one whose id is known is left out. Returns how many were new."""
 
     @abstractmethod
-    def add_usage_from(self, source: str, offset: int, records: Iterable[UsageRecord]) -> bool:
-        """Append records read from a journal up to byte `offset`, and remember the offset, in one transaction.
+    def add_usage_from(self, source: str, start: int, end: int, records: Iterable[UsageRecord]) -> bool:
+        """Append records read from bytes [start, end) of a journal, and remember `end`, in one transaction.
 
-        False, and nothing is written, if the journal was already read that far by somebody else.
+        False, and nothing is written, unless the journal was read up to `start` exactly: somebody else was faster.
         """
 
     @abstractmethod

@@ -3,8 +3,9 @@
 A journal is a text file of lines `<id> <at> <operation> <quantity> .`, appended with one `write()` each, so that lines
 of several processes never mix and a killed process leaves at most one torn line at the end. `collect` moves them into
 the store; the store remembers how many bytes of each journal it has, in the transaction that stores the records, so
-that nothing is counted twice or forgotten, however many collect at once. A torn line is never counted (it lacks the
-full stop); what is appended after it starts on a line of its own.
+that nothing is counted twice or forgotten, however many collect at once. Lines of one operation and minute that are
+read together become one record: a busy endpoint must not fill the store with a row a request. A torn line is never
+counted (it lacks the full stop); what is appended after it starts on a line of its own.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 import errno
 import os
 import secrets
-from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,8 @@ SUFFIX = ".journal"
 MOST_BYTES = 4 << 20
 """Read at a time: about 80 000 lines."""
 FIRST_BYTES = 4096
+MINUTE_S = 60
+"""Counts are added up by the minute, so that a bill cut at any whole minute is exact."""
 
 
 def path_in(endpoint_dir: Path) -> Path:
@@ -48,11 +51,16 @@ def append(path: Path, operation: str, quantity: int, at: float) -> None:
 
 
 def collect(store: Store, directory: Path) -> int:
-    """Move what the journals under `directory` count into the store; how many records were read.
+    """Move what the journals under `directory` count into the store; how many records that made.
 
     A journal lies in a folder named `PROJECT@VERSION`, where `path_in` puts it.
     """
-    return sum(_collect_one(store, path) for path in sorted(directory.glob(f"*@*/*{SUFFIX}")))
+    counted = 0
+    for path in sorted(directory.glob(f"*@*/*{SUFFIX}")):
+        if path.parent.name.rpartition("@")[2].isdecimal():
+            with suppress(FileNotFoundError):  # its project was deleted meanwhile, which collected it first
+                counted += _collect_one(store, path)
+    return counted
 
 
 def _collect_one(store: Store, path: Path) -> int:
@@ -63,8 +71,8 @@ def _collect_one(store: Store, path: Path) -> int:
         lines = _complete_lines(path, offset)
         if not lines:
             return counted
-        records = list(_records(lines, path))
-        if not store.add_usage_from(source, offset + len(lines), records):
+        records = _records(lines, path)
+        if not store.add_usage_from(source, offset, offset + len(lines), records):
             # Another collector was faster with a part of it; go on where it stopped.
             continue
         counted += len(records)
@@ -83,12 +91,20 @@ def _complete_lines(path: Path, offset: int, most_bytes: int = MOST_BYTES) -> by
     return found[: found.rfind(b"\n") + 1]
 
 
-def _records(lines: bytes, path: Path) -> Iterator[UsageRecord]:
+def _records(lines: bytes, path: Path) -> list[UsageRecord]:
+    """One for each operation and minute, at the start of the minute; its id is that of the first line in it."""
     project, _, version = path.parent.name.rpartition("@")
+    sums: dict[tuple[float, str], tuple[str, int]] = {}
     for line in lines.decode("utf-8", "replace").splitlines():
         if parsed := _parse(line):
             token, at, operation, quantity = parsed
-            yield UsageRecord(f"journal-{token}", "image", project, int(version), operation, quantity, at, at)
+            minute = at // MINUTE_S * MINUTE_S
+            first, counted = sums.get((minute, operation), (token, 0))
+            sums[minute, operation] = first, counted + quantity
+    return [
+        UsageRecord(f"journal-{token}", "image", project, int(version), operation, quantity, minute, minute)
+        for (minute, operation), (token, quantity) in sums.items()
+    ]
 
 
 def _parse(line: str) -> tuple[str, float, str, int] | None:

@@ -56,12 +56,12 @@ class Ledger(SqlPart):
         with self.database.write() as connection:
             return self._append(connection, records)
 
-    def add_usage_from(self, source: str, offset: int, records: Iterable[UsageRecord]) -> bool:
+    def add_usage_from(self, source: str, start: int, end: int, records: Iterable[UsageRecord]) -> bool:
         with self.database.write() as connection:
-            if offset <= _offset(connection, source):
+            if start != _offset(connection, source) or end <= start:
                 return False
             self._insert_new(connection, usage_offsets, [{"source": source, "offset_bytes": 0}], "source")
-            read = sa.update(usage_offsets).where(usage_offsets.c.source == source).values(offset_bytes=offset)
+            read = sa.update(usage_offsets).where(usage_offsets.c.source == source).values(offset_bytes=end)
             connection.execute(read)
             self._append(connection, records)
             return True

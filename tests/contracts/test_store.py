@@ -568,11 +568,13 @@ class TestMetering:
 
     def test_journal_taken_exactly_once(self, store: Store) -> None:
         assert store.usage_offset("j") == 0
-        assert store.add_usage_from("j", 100, [images("a")])
-        assert not store.add_usage_from("j", 100, [images("b")])
-        assert not store.add_usage_from("j", 80, [images("b")])
-        assert store.add_usage_from("j", 200, [images("a"), images("c")])
-        assert store.add_usage_from("other", 10, [images("d")])
+        assert store.add_usage_from("j", 0, 100, [images("a")])
+        assert not store.add_usage_from("j", 0, 100, [images("b")])
+        assert not store.add_usage_from("j", 0, 80, [images("b")])
+        assert not store.add_usage_from("j", 0, 150, [images("b")])  # read before the first one was stored
+        assert not store.add_usage_from("j", 120, 150, [images("b")])
+        assert store.add_usage_from("j", 100, 200, [images("a"), images("c")])
+        assert store.add_usage_from("other", 0, 10, [images("d")])
         assert (store.usage_offset("j"), store.usage_offset("other")) == (200, 10)
         assert sorted(record.id for record in store.usage()) == ["a", "c", "d"]
 
@@ -655,6 +657,6 @@ class TestSharing:
             raise OSError("the journal is gone")
 
         with pytest.raises(TenshotError):
-            store.add_usage_from("j", 100, broken())
+            store.add_usage_from("j", 0, 100, broken())
         assert store.usage() == []
         assert store.usage_offset("j") == 0

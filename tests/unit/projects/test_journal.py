@@ -35,13 +35,34 @@ def counted(workspace: Workspace) -> float:
 def test_counted_once(workspace: Workspace, path: Path) -> None:
     journal.append(path, "predict", 3, 1000.25)
     journal.append(path, "predict", 4, 1001.0)
-    assert (collect(workspace), collect(workspace)) == (2, 0)
+    assert (collect(workspace), collect(workspace)) == (1, 0)
     first = workspace.store.usage()[0]
     assert (first.unit, first.project, first.version, first.operation) == ("image", "p", 3, "predict")
-    assert (first.quantity, first.start, first.end) == (3.0, 1000.25, 1000.25)
+    assert (first.quantity, first.start, first.end) == (7.0, 960.0, 960.0)
     journal.append(path, "predict", 5, 1002.0)
     assert collect(workspace) == 1
     assert counted(workspace) == 12
+
+
+def test_one_record_for_each_operation_and_minute(workspace: Workspace, path: Path) -> None:
+    for at in (3599.0, 3599.9, 3600.0, 3659.0, 3660.0):
+        journal.append(path, "predict", 2, at)
+    journal.append(path, "warm-up", 1, 3600.5)
+    assert collect(workspace) == 4
+    found = {(record.operation, record.start): record.quantity for record in workspace.store.usage()}
+    assert found == {
+        ("predict", 3540.0): 4,
+        ("predict", 3600.0): 4,
+        ("predict", 3660.0): 2,
+        ("warm-up", 3600.0): 1,
+    }
+
+
+def test_folder_that_is_no_endpoints_is_left_alone(workspace: Workspace, path: Path) -> None:
+    other = workspace.home / "endpoints" / "p@copy"
+    other.mkdir(parents=True)
+    journal.append(journal.path_in(other), "predict", 1, 1000.0)
+    assert collect(workspace) == 0
 
 
 def test_nothing_there(workspace: Workspace) -> None:
@@ -89,8 +110,8 @@ def test_new_journal_of_the_same_name_is_read_from_its_start(workspace: Workspac
 
 def test_long_journal_is_read_in_pieces(workspace: Workspace, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(journal, "MOST_BYTES", 200)
-    for _ in range(50):
-        journal.append(path, "predict", 1, 1000.0)
+    for minute in range(50):
+        journal.append(path, "predict", 1, 60.0 * minute)
     assert collect(workspace) == 50
     assert counted(workspace) == 50
 
