@@ -5,7 +5,6 @@ A check is a function of the workspace; rooms further right add theirs as a row.
 
 from __future__ import annotations
 
-import os
 import platform
 import shutil
 import sys
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from tenshot.projects.errors import TenshotError
 from tenshot.projects.extras import DISTRIBUTIONS, EXTRAS
+from tenshot.projects.processes import cores
 
 if TYPE_CHECKING:
     from tenshot.projects.workspace import Workspace
@@ -132,9 +132,8 @@ def _existing(workspace: Workspace) -> str:
 def machine(_workspace: Workspace) -> Finding:
     import psutil
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     memory = psutil.virtual_memory()
-    text = f"{cores} cores, {memory.total / 2**30:.1f} GiB memory, {memory.available / 2**30:.1f} GiB of it free"
+    text = f"{cores()} cores, {memory.total / 2**30:.1f} GiB memory, {memory.available / 2**30:.1f} GiB of it free"
     if memory.available < MEMORY_WARN_BYTES:
         return Finding("machine", "warn", text, "close other programs before you train")
     return Finding("machine", "ok", text)

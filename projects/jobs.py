@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from tenshot.projects import clock as clocks
 from tenshot.projects.errors import IllegalTransition, JobCancelled, NotFoundError, StoreError, TenshotError
+from tenshot.projects.metering.meter import Meter
 from tenshot.projects.processes import ProcessId
 from tenshot.projects.status import TRAINED, JobStatus
 
@@ -86,7 +87,7 @@ def reap(workspace: Workspace, at: float) -> list[Job]:
     for job in workspace.store.jobs(statuses=[JobStatus.RUNNING]):
         if reason := _why_dead(job, at, workspace.settings.jobs.stale_after_s):
             outcome, message = _outcome_of_dead(workspace, job, reason)
-            found.append(_finish(workspace, job, outcome, message, at=at, died=True))
+            found.append(_finish(workspace, job, outcome, message, at=at))
     return found
 
 
@@ -109,24 +110,27 @@ class Pulse:
         self._store, self._job, self._clock = workspace.store, job, clock
         self._every_s = workspace.settings.jobs.heartbeat_s
         self._stopped = threading.Event()
+        self._meter: Meter | None = None
         if unit := METERED.get(job.kind):
-            self._store.open_meter(
+            self._meter = Meter(
+                self._store,
                 meter_id(job),
                 unit=unit,
                 project=job.project,
                 version=job.version,
                 operation=job.kind,
-                multiplier=1.0,
-                at=job.heartbeat_at or clock(),
+                clock=None if clock is clocks.now else clock,
             )
         self._thread = threading.Thread(target=self._beat, name=f"heartbeat of job {job.id}", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
-        """Returns after the last beat, which carries the last progress."""
+        """Returns after the last beat, which carries the last progress, and closes the meter."""
         self._stopped.set()
         self._thread.join()
         self._beat_once()
+        if self._meter:
+            self._meter.close()
 
     def _beat(self) -> None:
         while not self._stopped.wait(self._every_s):
@@ -137,8 +141,8 @@ class Pulse:
         try:
             if not self._store.heartbeat(self._job.id, str(self._job.lock_token), progress=self.progress, at=at):
                 self.stop_reason = self.stop_reason or self._why_stopped()
-            if self._job.kind in METERED:
-                self._store.beat_meter(meter_id(self._job), at=at)
+            if self._meter:
+                self._meter.beat()
         except (StoreError, NotFoundError) as error:
             # The next beat may get through; until then others see that this process is alive.
             log.warning("no heartbeat for job %s: %s", self._job.id, error)
@@ -164,11 +168,11 @@ def _run(handler: Handler, context: JobContext) -> tuple[JobStatus, str]:
     return JobStatus.SUCCEEDED, ""
 
 
-def _finish(workspace: Workspace, job: Job, outcome: JobStatus, message: str, *, at: float, died: bool = False) -> Job:
-    """End the job and its meter, which counts up to the last heartbeat of a process that died."""
+def _finish(workspace: Workspace, job: Job, outcome: JobStatus, message: str, *, at: float) -> Job:
+    """End the job, and the meter of a process that died: it counts up to the last heartbeat."""
     store = workspace.store
     if job.kind in METERED:
-        store.close_meter(meter_id(job), at=None if died else at)
+        store.close_meter(meter_id(job), at=None)
     try:
         return store.finish(job.id, str(job.lock_token), outcome, message=message, at=at)
     except IllegalTransition:

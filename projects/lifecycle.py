@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from tenshot.projects.status import Task
     from tenshot.projects.workspace import Workspace
 
-NAME = re.compile(r"[a-zA-Z0-9_.\-]{1,255}")
+MAX_NAME = 200
+"""Names become folders, with `@VERSION` and other endings behind them, and file systems take 255 bytes."""
+NAME = re.compile(rf"[a-zA-Z0-9_.\-]{{1,{MAX_NAME}}}")
 
 
 def create(workspace: Workspace, name: str, task: Task, at: float) -> Project:
@@ -25,11 +27,11 @@ def create(workspace: Workspace, name: str, task: Task, at: float) -> Project:
 
 
 def check_name(name: str) -> None:
-    """Raises UsageError unless it is 1 to 255 letters, digits, `_`, `-` or `.`, and not `.` or `..`."""
+    """Raises UsageError unless it is 1 to 200 letters, digits, `_`, `-` or `.`, and not `.` or `..`."""
     if not NAME.fullmatch(name) or name in {".", ".."}:
         raise UsageError(
             f"{name!r} cannot be the name of a project",
-            hint="use 1 to 255 of the letters a-z and A-Z, digits, _ - and .",
+            hint=f"use 1 to {MAX_NAME} of the letters a-z and A-Z, digits, _ - and .",
         )
 
 

@@ -90,7 +90,7 @@ class Endpoint:
     """0: never."""
     supervisor_pid: int
     supervisor_started_at: float
-    """Process start time, so that a reused pid is not mistaken for the supervisor."""
+    """When it started as projects/processes.py reckons it, so that a reused pid is not mistaken for the supervisor."""
     started_at: float
     ready_at: float | None
     beat_at: float
@@ -99,10 +99,13 @@ class Endpoint:
     restarts: int
     stop_requested: bool
     meter_id: str | None
+    supervisor_host: str | None = None
+    """Name of the machine whose process table knows the supervisor; None: this one."""
 
     @property
     def url(self) -> str:
-        return f"http://{self.host}:{self.port}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)

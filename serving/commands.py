@@ -22,7 +22,7 @@ DAY_S = 86400
 
 def start(
     ref: Ref,
-    units: Annotated[int, typer.Option(min=1, help="Inference units: cores' worth of network, and of bill.")] = 1,
+    units: Annotated[int, typer.Option(min=1, help="Inference units: cores of this machine, and of the bill.")] = 1,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 0,
     idle_stop: Annotated[
         str | None, typer.Option("--idle-stop", metavar="TIME", help="Stop after so long without a request; or off.")

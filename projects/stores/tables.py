@@ -114,6 +114,7 @@ endpoints = sa.Table(
     sa.Column("restarts", sa.Integer, nullable=False),
     sa.Column("stop_requested", sa.Boolean, nullable=False),
     sa.Column("meter_id", sa.String(255)),
+    sa.Column("supervisor_host", sa.Text),
 )
 
 meters = sa.Table(

@@ -30,9 +30,10 @@ class EndpointConfig:
 
     @classmethod
     def of(cls, settings: Settings, *, units: int, journal: Path, touched: Path) -> EndpointConfig:
+        """An inference unit is one core's worth of network."""
         serving = settings.serving
         return cls(
-            threads=threads_of(units, os.cpu_count() or 1),
+            threads=units,
             max_body_bytes=serving.max_body_bytes,
             max_batch_size=serving.max_batch_size,
             max_latency_ms=serving.max_latency_ms,
@@ -49,8 +50,3 @@ class EndpointConfig:
 
     def to_environment(self) -> dict[str, str]:
         return {VARIABLE: json.dumps(asdict(self))}
-
-
-def threads_of(units: int, cores: int) -> int:
-    """An inference unit is one core's worth of network, as far as the machine has cores."""
-    return max(1, min(units, cores))

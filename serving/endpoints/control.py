@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -21,8 +22,8 @@ import psutil
 
 from tenshot.projects.clock import iso, now
 from tenshot.projects.errors import EndpointError, IllegalTransition, UsageError
+from tenshot.projects.processes import ProcessId, cores
 from tenshot.projects.status import IN_SERVICE, VersionStatus
-from tenshot.serving.endpoints import processes
 from tenshot.serving.endpoints.layout import EndpointFiles, tail
 from tenshot.serving.endpoints.probe import answers
 from tenshot.serving.endpoints.supervisor import EXIT_TAKEN, listen
@@ -85,17 +86,26 @@ def start(
     """Have the version's endpoint running and return once it has answered.
 
     However many callers start a version, there is one endpoint: later ones get the running one, whatever units and
-    port they asked for. `idle_stop_s` None takes the setting, 0 is never. Raises EndpointError with the reason.
+    port they asked for. `idle_stop_s` None takes the setting, 0 is never. Raises UsageError for units that the machine
+    has no cores for, EndpointError with the reason.
     """
     began = time.monotonic()
-    if units < 1:
-        raise UsageError(f"got {units} units; expected 1 or more")
+    check_units(units, cores())
     version = workspace.resolve(ref)
     deadline = began + workspace.settings.serving.start_timeout_s + MARGIN_S
     started = _ensure_supervisor(workspace, version, units, port, idle_stop_s, deadline)
     endpoint = _await_ready(workspace, version, deadline)
     state = workspace.store.version(version.project, version.number).status
     return StartResult(endpoint.url, state, time.monotonic() - began, started, endpoint)
+
+
+def check_units(units: int, cores: int) -> None:
+    """A unit is a core's worth of network: nobody is to pay for more than the machine can give. Raises UsageError."""
+    if not 1 <= units <= cores:
+        raise UsageError(
+            f"got {units} units; expected 1 to {cores}: a unit is one core's worth, and this machine has {cores}",
+            hint=f"start it with --units {max(1, min(units, cores))}",
+        )
 
 
 def stop(workspace: Workspace, ref: str) -> StopResult:
@@ -145,7 +155,7 @@ def heal(workspace: Workspace) -> list[str]:
     """
     found = []
     for endpoint in workspace.store.endpoints():
-        if processes.alive(endpoint.supervisor_pid, endpoint.supervisor_started_at):
+        if not _ended(workspace, endpoint):
             continue
         name, _, number = endpoint.ref.rpartition("@")
         with _locked(EndpointFiles.of(workspace, workspace.store.version(name, int(number)))):
@@ -171,7 +181,7 @@ def _ensure_supervisor(
     files = EndpointFiles.of(workspace, version)
     with _locked(files):
         endpoint = workspace.store.endpoint(version.id)
-        if endpoint and not processes.alive(endpoint.supervisor_pid, endpoint.supervisor_started_at):
+        if endpoint and _ended(workspace, endpoint):
             _bury(workspace, endpoint, VersionStatus.FAILED, _died(endpoint))
         elif endpoint and _stopping(workspace, version, endpoint):
             _wait(lambda: workspace.store.endpoint(version.id) is None, deadline, f"{version.ref} does not stop")
@@ -182,7 +192,11 @@ def _ensure_supervisor(
         def registered() -> bool:
             return supervisor.poll() is not None or workspace.store.endpoint(version.id) is not None
 
-        _wait(registered, deadline, f"the supervisor of {version.ref} does not start")
+        try:
+            _wait(registered, deadline, f"the supervisor of {version.ref} does not start")
+        except EndpointError:
+            supervisor.kill()  # it must not come up after we said that it did not
+            raise
         if supervisor.poll() not in (None, EXIT_TAKEN) and workspace.store.endpoint(version.id) is None:
             raise _failure(workspace, version, files)
         return supervisor.poll() != EXIT_TAKEN
@@ -222,7 +236,7 @@ def _await_ready(workspace: Workspace, version: ModelVersion, deadline: float) -
     files = EndpointFiles.of(workspace, version)
     while time.monotonic() < deadline:
         endpoint = workspace.store.endpoint(version.id)
-        if endpoint is None or not processes.alive(endpoint.supervisor_pid, endpoint.supervisor_started_at):
+        if endpoint is None or _ended(workspace, endpoint):
             heal(workspace)
             raise _failure(workspace, version, files)
         status = workspace.store.version(version.project, version.number).status
@@ -244,26 +258,52 @@ def _failure(workspace: Workspace, version: ModelVersion, files: EndpointFiles) 
 
 
 def _stop_supervisor(workspace: Workspace, endpoint: Endpoint) -> None:
-    """Ask, wait, and kill what does not end, its server included."""
-    pid, start = endpoint.supervisor_pid, endpoint.supervisor_started_at
-    family = _family(pid)
+    """Ask, wait, and kill what does not end, its server included. On another machine it can only be asked."""
+    supervisor = _supervisor(endpoint)
+    family = _family(supervisor)
     workspace.store.update_endpoint(endpoint.version_id, stop_requested=True)
-    processes.end(pid, start, signal.SIGTERM)
+    supervisor.send(signal.SIGTERM)
     grace_s = workspace.settings.serving.stop_grace_s + MARGIN_S
     with suppress(EndpointError):
-        _wait(lambda: not processes.alive(pid, start), time.monotonic() + grace_s, "it does not stop")
-    processes.end(pid, start, signal.SIGKILL)
-    for child_pid, child_start in family:
-        processes.end(child_pid, child_start, signal.SIGKILL)
-    for one, at in [(pid, start), *family]:
-        _wait(lambda one=one, at=at: not processes.alive(one, at), time.monotonic() + MARGIN_S, f"process {one} stays")  # type: ignore[misc]
+        _wait(lambda: _ended(workspace, endpoint), time.monotonic() + grace_s, "it does not stop")
+    for one in [supervisor, *family]:
+        one.send(signal.SIGKILL)
+    deadline = time.monotonic() + MARGIN_S
+    _wait(lambda: not any(one.alive() for one in family), deadline, f"the server of {endpoint.ref} does not end")
+    _wait(lambda: _ended(workspace, endpoint), deadline, f"process {supervisor} does not end")
 
 
-def _family(pid: int) -> list[tuple[int, float]]:
+def _supervisor(endpoint: Endpoint) -> ProcessId:
+    host = endpoint.supervisor_host or socket.gethostname()
+    return ProcessId(host, endpoint.supervisor_pid, endpoint.supervisor_started_at)
+
+
+def _family(supervisor: ProcessId) -> list[ProcessId]:
+    if not supervisor.alive():
+        return []
     try:
-        return [(child.pid, child.create_time()) for child in psutil.Process(pid).children(recursive=True)]
+        children = psutil.Process(supervisor.pid).children(recursive=True)
     except psutil.Error:
         return []
+    found = []
+    for child in children:
+        with suppress(ProcessLookupError):  # ended meanwhile
+            found.append(ProcessId.of(child.pid))
+    return found
+
+
+def _ended(workspace: Workspace, endpoint: Endpoint) -> bool:
+    """Whether its supervisor has. On this host the process table says so, of another host its last beat."""
+    supervisor = _supervisor(endpoint)
+    alive = supervisor.alive()
+    if alive is not None:
+        return not alive
+    left = workspace.store.endpoint(endpoint.version_id)
+    return left is None or _supervisor(left) != supervisor or now() - left.beat_at > _stale_after_s(workspace)
+
+
+def _stale_after_s(workspace: Workspace) -> float:
+    return max(workspace.settings.jobs.stale_after_s, 3 * workspace.settings.serving.beat_s)
 
 
 def _acknowledge_failure(workspace: Workspace, version: ModelVersion) -> None:
@@ -278,7 +318,7 @@ def _bury(workspace: Workspace, endpoint: Endpoint, to: VersionStatus, message: 
     """Take away what a dead supervisor left; whether there was anything. The caller holds the endpoint's lock."""
     store = workspace.store
     left = store.endpoint(endpoint.version_id)
-    if left is None or left.supervisor_pid != endpoint.supervisor_pid:
+    if left is None or _supervisor(left) != _supervisor(endpoint):
         return False
     if left.meter_id:
         store.close_meter(left.meter_id, at=None)

@@ -21,8 +21,17 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from tenshot.projects.clock import now
-from tenshot.projects.errors import EndpointError, ResourceInUse, StoreError, TenshotError
+from tenshot.projects.clock import SteadyClock, now
+from tenshot.projects.errors import (
+    ConflictError,
+    EndpointError,
+    NotFoundError,
+    ResourceInUse,
+    StoreError,
+    TenshotError,
+)
+from tenshot.projects.metering.meter import Meter
+from tenshot.projects.processes import ProcessId
 from tenshot.projects.records import Endpoint
 from tenshot.projects.status import VersionStatus
 from tenshot.projects.workspace import Workspace
@@ -63,10 +72,15 @@ class Child:
 
 @dataclass
 class State:
+    """Times are of the supervisor's own clock, which does not jump."""
+
     ready_at: float | None = None
     ever_ready: bool = False
-    meter_id: str | None = None
+    meter: Meter | None = None
     beat_at: float = 0.0
+    touched_at: float | None = None
+    """Time of the file that requests touch, when it was last looked at (wall clock)."""
+    last_request_at: float | None = None
     restarts: list[float] = field(default_factory=list)
     stop_asked: bool = False
 
@@ -109,9 +123,10 @@ class Supervisor:
             restart_window_s=self.settings.restart_window_s,
         )
         self.host, self.port = listener.getsockname()[:2]
-        self.state = State()
+        self.clock = SteadyClock()
+        self.state = State(touched_at=self.files.last_request_at())
         self.wake = Wake()
-        self.probe = Probe(self.host, self.port, self.settings.beat_s, woken=self.wake.set)
+        self.probe = Probe(self.host, self.port, self.settings.beat_s, woken=self.wake.set, clock=self.clock)
         self.child: Child | None = None
 
     def run(self) -> int:
@@ -135,8 +150,9 @@ class Supervisor:
     def _loop(self) -> int:
         while True:
             self.wake.wait(TICK_S)
-            at = now()
+            at = self.clock()
             self._read_store(at)
+            self._see_requests(at)
             decision = decide(self._look(at), self.rules)
             if decision.step is Step.SERVE:
                 self._serve(at)
@@ -158,7 +174,7 @@ class Supervisor:
             ready_at=self.state.ready_at,
             ever_ready=self.state.ever_ready,
             answered_at=self.probe.answered_at,
-            last_request_at=self.files.last_request_at(),
+            last_request_at=self.state.last_request_at,
             restarts=tuple(self.state.restarts),
             stop_asked=self.state.stop_asked,
         )
@@ -177,10 +193,18 @@ class Supervisor:
             self.state.stop_asked = True
 
     def _beat(self, at: float) -> None:
-        if self.state.meter_id and self._child().process.poll() is None:
-            self.store.beat_meter(self.state.meter_id, at=at)
-        self.store.update_endpoint(self.version.id, beat_at=at, last_request_at=self.files.last_request_at())
+        if self.state.meter and self._child().process.poll() is None:
+            self.state.meter.beat()
+            if self.state.meter.jumped:
+                self._close_meter()
+                self._open_meter()
+        self.store.update_endpoint(self.version.id, beat_at=now(), last_request_at=self.files.last_request_at())
         self.state.beat_at = at
+
+    def _see_requests(self, at: float) -> None:
+        touched_at = self.files.last_request_at()
+        if touched_at != self.state.touched_at:
+            self.state.touched_at, self.state.last_request_at = touched_at, at
 
     def _ask_stop(self) -> None:
         self.state.stop_asked = True
@@ -188,7 +212,7 @@ class Supervisor:
     # Steps --------------------------------------------------------------------------------------------------------
 
     def _register(self) -> None:
-        at = now()
+        at, own = now(), ProcessId.own()
         self.store.put_endpoint(
             Endpoint(
                 version_id=self.version.id,
@@ -197,8 +221,9 @@ class Supervisor:
                 port=self.port,
                 units=self.units,
                 idle_stop_s=self.rules.idle_stop_s,
-                supervisor_pid=os.getpid(),
-                supervisor_started_at=processes.started_at(os.getpid()),
+                supervisor_pid=own.pid,
+                supervisor_started_at=own.start,
+                supervisor_host=own.host,
                 started_at=at,
                 ready_at=None,
                 beat_at=at,
@@ -213,7 +238,7 @@ class Supervisor:
         self.files.rotate_log()
         shutil.rmtree(self.files.metrics, ignore_errors=True)
         self.files.metrics.mkdir(parents=True)
-        started_at = now()
+        started_at = self.clock()
         self.probe.forget(started_at)
         with self.files.log.open("ab") as stream:
             process = subprocess.Popen(
@@ -246,26 +271,16 @@ class Supervisor:
         return environ
 
     def _serve(self, at: float) -> None:
-        meter_id = f"{self.version.ref}/{uuid.uuid4().hex}"
-        # Named before it is opened: whoever finds us dead closes the meter that the endpoint names.
-        self.store.update_endpoint(self.version.id, meter_id=meter_id, ready_at=at)
-        self.store.open_meter(
-            meter_id,
-            unit="inference_unit_second",
-            project=self.version.project,
-            version=self.version.number,
-            operation="endpoint",
-            multiplier=float(self.units),
-            at=at,
-        )
-        self.state.meter_id, self.state.ready_at, self.state.ever_ready = meter_id, at, True
+        meter = self._open_meter()
+        self.store.update_endpoint(self.version.id, ready_at=meter.opened_at)
+        self.state.ready_at, self.state.ever_ready = at, True
         self._advance(VersionStatus.RUNNING)
         log.info("ready at http://%s:%s after %.1f s", self.host, self.port, at - self._child().started_at)
 
     def _restart(self, at: float, reason: str) -> None:
         log.warning("%s; it is started again. %s", reason, self._exit())
         self._end_child()
-        self._close_meter(at)
+        self._close_meter()
         self.state.ready_at = None
         self.state.restarts.append(at)
         self._advance(VersionStatus.STARTING, f"restarted: {reason}")
@@ -287,8 +302,10 @@ class Supervisor:
 
     def _leave(self, to: VersionStatus, reason: str) -> None:
         self.probe.stop()
-        self._close_meter(now())
-        with suppress(TenshotError):
+        self._close_meter()
+        # Somebody who thought us dead may have ended the state. A store that fails is raised: then the endpoint stays
+        # on record, and whoever looks next takes it away together with its state.
+        with suppress(ConflictError, NotFoundError):
             self._advance(to, reason)
         self.store.remove_endpoint(self.version.id)
 
@@ -327,11 +344,26 @@ class Supervisor:
     def _advance(self, to: VersionStatus, message: str = "") -> None:
         self.store.advance_version(self.version.project, self.version.number, to, message=message, at=now())
 
-    def _close_meter(self, at: float) -> None:
-        if self.state.meter_id:
-            self.store.close_meter(self.state.meter_id, at=at)
+    def _open_meter(self) -> Meter:
+        meter_id = f"{self.version.ref}/{uuid.uuid4().hex}"
+        # Named before it is opened: whoever finds us dead closes the meter that the endpoint names.
+        self.store.update_endpoint(self.version.id, meter_id=meter_id)
+        self.state.meter = Meter(
+            self.store,
+            meter_id,
+            unit="inference_unit_second",
+            project=self.version.project,
+            version=self.version.number,
+            operation="endpoint",
+            multiplier=float(self.units),
+        )
+        return self.state.meter
+
+    def _close_meter(self) -> None:
+        if self.state.meter:
+            self.state.meter.close()
             self.store.update_endpoint(self.version.id, meter_id=None)
-        self.state.meter_id = None
+        self.state.meter = None
 
 
 def listen(host: str, port: int) -> socket.socket:

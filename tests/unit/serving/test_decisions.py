@@ -2,7 +2,8 @@ from dataclasses import replace
 
 import pytest
 
-from tenshot.serving.endpoints.config import threads_of
+from tenshot.projects.errors import UsageError
+from tenshot.serving.endpoints.control import check_units
 from tenshot.serving.endpoints.decisions import Rules, Seen, Step, decide, idle_for, recent_restarts
 
 RULES = Rules(start_timeout_s=60, idle_stop_s=100, max_restarts=2, restart_window_s=300, hang_s=30)
@@ -77,6 +78,13 @@ def test_only_restarts_inside_the_window_count():
     assert recent_restarts(replace(SERVING, restarts=(100, 700, 701, 999)), RULES) == 3
 
 
-@pytest.mark.parametrize(("units", "cores", "threads"), [(1, 2, 1), (2, 2, 2), (8, 2, 2), (3, 16, 3), (1, 1, 1)])
-def test_a_unit_is_a_core_as_far_as_there_are_cores(units, cores, threads):
-    assert threads_of(units, cores) == threads
+@pytest.mark.parametrize(("units", "cores"), [(1, 1), (1, 2), (2, 2), (3, 16)])
+def test_a_unit_is_a_core(units, cores):
+    check_units(units, cores)
+
+
+@pytest.mark.parametrize(("units", "cores", "way_out"), [(3, 2, 2), (99, 16, 16), (0, 2, 1)])
+def test_units_that_would_be_billed_and_not_served_are_refused(units, cores, way_out):
+    with pytest.raises(UsageError, match=f"got {units} units; expected 1 to {cores}") as caught:
+        check_units(units, cores)
+    assert f"--units {way_out}" in caught.value.hint
