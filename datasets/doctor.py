@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
 
 from tenshot.datasets import duplicates, snapshots
 from tenshot.datasets.annotations import Box, Entry
@@ -12,6 +14,7 @@ from tenshot.datasets.duplicates import near_duplicate_groups
 from tenshot.projects.status import Task
 
 if TYPE_CHECKING:
+    from tenshot.datasets.duplicates import Fingerprint
     from tenshot.datasets.ingest import Progress
     from tenshot.projects.workspace import Workspace
 
@@ -31,7 +34,6 @@ SIZE_SPREAD = 4.0
 """Longer side of the largest image over that of the smallest."""
 COPY_CORRELATION = 0.995
 """Of near duplicates, from which on they are one picture, re-encoded, and not two that look much alike."""
-MAX_PAIRS = 1000
 MAX_EXAMPLES = 10
 
 
@@ -66,8 +68,6 @@ class DatasetCheck:
     """Label → split → images that have it (in boxes or as a whole)."""
     findings: list[Finding]
     """Worst first."""
-    groups: dict[str, int]
-    """Near-duplicate group by image id."""
 
     @property
     def ok(self) -> bool:
@@ -93,10 +93,9 @@ def check(
     version = workspace.store.dataset_version(project, number)
     entries = list(snapshots.entries(workspace, version))
     found, broken = duplicates.fingerprints(workspace, (entry.image for entry in entries), progress)
-    pairs = list(duplicates.near_pairs(found))
     findings = [
         *_unreadable(entries, broken),
-        *_pairs(entries, pairs),
+        *_near_duplicates([entry for entry in entries if entry.image in found], found),
         *_amounts(entries, task),
         *_labels(entries),
         *_boxes(entries),
@@ -110,7 +109,6 @@ def check(
         {split: sum(entry.split == split for entry in entries) for split in ("train", "test")},
         label_counts(entries),
         sorted(findings, key=lambda finding: order.index(finding.severity)),
-        duplicates.groups_of((entry.image for entry in entries), pairs),
     )
 
 
@@ -129,33 +127,64 @@ def _unreadable(entries: list[Entry], broken: dict[str, str]) -> Iterator[Findin
         yield _finding("error", "unreadable", f"{len(bad)} stored images cannot be read", "import them again", bad)
 
 
-def _pairs(entries: list[Entry], pairs: list[tuple[str, str, float]]) -> Iterator[Finding]:
-    by_id = {entry.image: entry for entry in entries}
-    known = [(by_id[a], by_id[b], correlation) for a, b, correlation in pairs[:MAX_PAIRS]]
-    across = [(a, b, correlation) for a, b, correlation in known if a.split != b.split]
-    if across:
-        leaks = [f"{a.name} ({a.split}) ~ {b.name} ({b.split})" for a, b, _ in across]
-        worst = max(correlation for *_, correlation in across)
+@dataclass
+class _Pairs:
+    """Near duplicates of one kind: how many, the closest, and the first few by name."""
+
+    count: int = 0
+    copies: int = 0
+    closest: float = 0.0
+    examples: list[str] = field(default_factory=list)
+
+    def add(self, pairs: list[str], correlations: Any, count: int) -> None:
+        self.count += count
+        self.copies += int((correlations > COPY_CORRELATION).sum())
+        self.closest = max(self.closest, float(correlations.max(initial=0.0)))
+        self.examples += pairs[: MAX_EXAMPLES - len(self.examples)]
+
+
+def _near_duplicates(entries: list[Entry], found: Mapping[str, Fingerprint]) -> Iterator[Finding]:
+    leaks, same, differing = _counted(entries, duplicates.near_rows([found[entry.image] for entry in entries]))
+    if leaks.count:
         yield _finding(
-            "error" if worst > COPY_CORRELATION else "warning",
+            "error" if leaks.closest > COPY_CORRELATION else "warning",
             "leak",
-            f"{len(leaks)} pairs of near-duplicate images lie in both splits, so the test scores will be too good",
+            f"{leaks.count} pairs of near-duplicate images lie in both splits, so the test scores will be too good",
             "keep pictures of one scene in one split",
-            leaks,
+            leaks.examples,
+            leaks.count,
         )
-    same = [(a, b, c) for a, b, c in known if a.split == b.split]
-    differing = [f"{a.name} ({_shown(a)}) ~ {b.name} ({_shown(b)})" for a, b, _ in same if a.labels != b.labels]
-    if differing:
-        message = f"{len(differing)} pairs of near-duplicate images have different labels"
-        yield _finding("warning", "contradiction", message, "look at both and correct the wrong one", differing)
-    if same:
-        copies = sum(correlation > COPY_CORRELATION for *_, correlation in same)
-        message = f"{len(same)} pairs of images in one split are near duplicates, {copies} of them copies"
+    if differing.count:
+        message = f"{differing.count} pairs of near-duplicate images have different labels"
+        advice = "look at both and correct the wrong one"
+        yield _finding("warning", "contradiction", message, advice, differing.examples, differing.count)
+    if same.count:
+        message = f"{same.count} pairs of images in one split are near duplicates, {same.copies} of them copies"
         advice = "they teach less than different pictures; training keeps them in one fold"
-        yield _finding("info", "near-duplicates", message, advice, [f"{a.name} ~ {b.name}" for a, b, _ in same])
-    if len(pairs) > MAX_PAIRS:
-        message = f"there are {len(pairs)} near-duplicate pairs; the counts above are of the first {MAX_PAIRS}"
-        yield _finding("info", "many-near-duplicates", message, "the pictures hardly differ: frames of a video?", [])
+        yield _finding("info", "near-duplicates", message, advice, same.examples, same.count)
+
+
+def _counted(entries: list[Entry], rows: Iterable[duplicates.Row]) -> tuple[_Pairs, _Pairs, _Pairs]:
+    """Pairs across the splits, within one, and those within one whose labels differ."""
+    leaks, same, differing = _Pairs(), _Pairs(), _Pairs()
+    in_test = np.array([entry.split == "test" for entry in entries], bool)
+    kinds = {labels: number for number, labels in enumerate(dict.fromkeys(entry.labels for entry in entries))}
+    labels = np.array([kinds[entry.labels] for entry in entries], np.int64)
+    for row, columns, correlations in rows:
+        across = in_test[columns] != in_test[row]
+        for pairs, chosen, shown in (
+            (leaks, across, lambda entry: entry.split),
+            (same, ~across, None),
+            (differing, ~across & (labels[columns] != labels[row]), _shown),
+        ):
+            first = columns[chosen][:MAX_EXAMPLES].tolist()
+            named = [_pair_shown(entries[row], entries[other], shown) for other in first]
+            pairs.add(named, correlations[chosen], int(chosen.sum()))
+    return leaks, same, differing
+
+
+def _pair_shown(one: Entry, other: Entry, remark: Callable[[Entry], str] | None) -> str:
+    return " ~ ".join(f"{entry.name} ({remark(entry)})" if remark else entry.name for entry in (one, other))
 
 
 def _amounts(entries: list[Entry], task: Task) -> Iterator[Finding]:
@@ -239,8 +268,10 @@ def _sizes(entries: list[Entry]) -> Iterator[Finding]:
         yield _finding("info", "sizes", message, advice, [small.name, large.name])
 
 
-def _finding(severity: Severity, code: str, message: str, advice: str, examples: list[str]) -> Finding:
-    return Finding(severity, code, message, advice, examples[:MAX_EXAMPLES], len(examples))
+def _finding(
+    severity: Severity, code: str, message: str, advice: str, examples: list[str], count: int | None = None
+) -> Finding:
+    return Finding(severity, code, message, advice, examples[:MAX_EXAMPLES], len(examples) if count is None else count)
 
 
 def _names(entry: Entry) -> set[str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -77,36 +77,36 @@ def fingerprints(
     return found, broken
 
 
-def near_pairs(found: dict[str, Fingerprint]) -> Iterator[tuple[str, str, float]]:
-    """All pairs of near duplicates with their correlation, each once."""
-    ids = list(found)
-    if len(ids) < 2:
-        return
-    hashes = np.array([found[image].dhash for image in ids], np.uint64)
-    miniatures = np.stack([found[image].miniature for image in ids])
-    for start in range(0, len(ids), _ROWS):
-        distance = np.bitwise_count(hashes[start : start + _ROWS, None] ^ hashes[None, start:])
-        near = distance <= MAX_BITS
-        for row, column in zip(*np.nonzero(np.triu(near, 1)), strict=True):
-            correlation = float(miniatures[start + row] @ miniatures[start + column])
-            if correlation > MIN_CORRELATION:
-                yield ids[start + row], ids[start + column], correlation
+Row = tuple[int, NDArray[np.int64], NDArray[np.float32]]
+"""An image, the images after it that nearly repeat it, and their correlations; images are counted from 0."""
 
 
-def groups_of(images: Iterable[str], pairs: Iterable[tuple[str, str, float]]) -> dict[str, int]:
-    """A group number for each image, from 0 in the images' order; near duplicates, also over others, share one."""
-    parent = {image: image for image in images}
+def near_rows(found: Sequence[Fingerprint]) -> Iterator[Row]:
+    """All near duplicates, each pair once. Ten thousand frames of one scene are fifty million pairs, which only fit
+    into memory a row at a time."""
+    hashes = np.array([one.dhash for one in found], np.uint64)
+    miniatures = np.stack([one.miniature for one in found]) if found else np.zeros((0, _SIDE * _SIDE), np.float32)
+    for start in range(0, len(found), _ROWS):
+        near = np.bitwise_count(hashes[start : start + _ROWS, None] ^ hashes[None, start:]) <= MAX_BITS
+        near = np.triu(near, 1)
+        # Where most images are alike, one product of matrices is a hundred times as fast as many of vectors.
+        dense = miniatures[start : start + _ROWS] @ miniatures[start:].T if near.sum() * 8 > near.size else None
+        for row in np.flatnonzero(near.any(axis=1)).tolist():
+            columns = start + np.flatnonzero(near[row])
+            correlations = miniatures[columns] @ miniatures[start + row] if dense is None else dense[row, near[row]]
+            alike = correlations > MIN_CORRELATION
+            if alike.any():
+                yield start + row, columns[alike], correlations[alike]
 
-    def root(image: str) -> str:
-        while parent[image] != image:
-            parent[image] = parent[parent[image]]
-            image = parent[image]
-        return image
 
-    for one, other, _ in pairs:
-        parent[root(other)] = root(one)
-    numbers: dict[str, int] = {}
-    return {image: numbers.setdefault(root(image), len(numbers)) for image in parent}
+def group_numbers(count: int, rows: Iterable[Row]) -> list[int]:
+    """A group number for each of `count` images, from 0 in their order; near duplicates share one, also over others."""
+    first = np.arange(count)
+    for row, columns, _ in rows:
+        joined = np.unique(first[np.append(columns, row)])
+        if len(joined) > 1:
+            first[np.isin(first, joined)] = joined[0]
+    return [int(number) for number in np.unique(first, return_inverse=True)[1].reshape(-1)]
 
 
 def near_duplicate_groups(workspace: Workspace, entries: Iterable[Entry]) -> dict[str, int]:
@@ -114,9 +114,12 @@ def near_duplicate_groups(workspace: Workspace, entries: Iterable[Entry]) -> dic
 
     An image that cannot be read is a group of its own.
     """
-    images = [entry.image for entry in entries]
-    found, _ = fingerprints(workspace, images)
-    return groups_of(images, near_pairs(found))
+    images = list(dict.fromkeys(entry.image for entry in entries))
+    found, broken = fingerprints(workspace, images)
+    known = [image for image in images if image in found]
+    numbers = group_numbers(len(known), near_rows([found[image] for image in known]))
+    alone = {image: len(images) + number for number, image in enumerate(broken)}
+    return dict(zip(known, numbers, strict=True)) | alone
 
 
 def _read(store: ImageStore, image: str) -> Fingerprint | str:

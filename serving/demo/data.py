@@ -23,7 +23,7 @@ from xml.etree.ElementTree import Element, ElementTree, SubElement, indent
 import yaml
 
 from tenshot.automl.base import fetch
-from tenshot.datasets.duplicates import Fingerprint, fingerprint, near_pairs
+from tenshot.datasets.duplicates import Fingerprint, fingerprint, near_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -135,7 +135,7 @@ def _read_cell(archive: zipfile.ZipFile, spec: Spec, cell: str) -> bytes:
 
 def is_near(image: Fingerprint, known: list[Fingerprint]) -> bool:
     """Whether an image nearly repeats one of `known`, by the measure of `tenshot dataset check`."""
-    return any(next(near_pairs({"known": other, "image": image}), None) for other in known)
+    return any(next(near_rows([other, image]), None) for other in known)
 
 
 def cell_names(table: str, probability: float) -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import time
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from PIL import Image, ImageEnhance, ImageFilter
 
 from tenshot.datasets import doctor, snapshots
 from tenshot.datasets.annotations import Box, Entry
-from tenshot.datasets.duplicates import Fingerprint, fingerprint, groups_of, near_duplicate_groups, near_pairs
+from tenshot.datasets.duplicates import Fingerprint, fingerprint, group_numbers, near_duplicate_groups, near_rows
 from tenshot.datasets.images import ImageStore
 from tenshot.projects.status import Task
 
@@ -42,6 +43,10 @@ def check(workspace, entries, task=Task.CLASSIFICATION) -> doctor.DatasetCheck:
     return doctor.check(workspace, "p")
 
 
+def pairs(prints: list[Fingerprint]) -> list[tuple[int, int]]:
+    return [(row, other) for row, columns, _ in near_rows(prints) for other in columns.tolist()]
+
+
 def codes(found: doctor.DatasetCheck) -> dict[str, str]:
     return {finding.code: finding.severity for finding in found.findings}
 
@@ -60,7 +65,6 @@ def test_nothing_to_say_about_a_good_set(workspace):
     assert (found.findings, found.ok) == ([], True)
     assert found.images == {"train": 12, "test": 2}
     assert found.labels == {"a": {"train": 6, "test": 1}, "b": {"train": 6, "test": 1}}
-    assert len(set(found.groups.values())) == 14
 
 
 @pytest.mark.parametrize(
@@ -73,19 +77,26 @@ def test_nothing_to_say_about_a_good_set(workspace):
     ],
 )
 def test_copies_are_near_duplicates_and_others_are_not(change):
-    prints = {str(n): fingerprint(encode(scene(n))) for n in range(20)}
-    prints["copy"] = fingerprint(encode(change(scene(3))))
-    assert [{a, b} for a, b, _ in near_pairs(prints)] == [{"3", "copy"}]
+    prints = [fingerprint(encode(scene(n))) for n in range(20)]
+    assert pairs([*prints, fingerprint(encode(change(scene(3))))]) == [(3, 20)]
 
 
 def test_flat_images_are_like_no_other():
-    flat = {str(v): fingerprint(encode(Image.new("RGB", (50, 50), (v, v, v)))) for v in (0, 100, 255)}
-    assert list(near_pairs(flat)) == []
-    assert list(near_pairs({})) == []
+    assert pairs([fingerprint(encode(Image.new("RGB", (50, 50), (v, v, v)))) for v in (0, 100, 255)]) == []
+    assert pairs([]) == []
 
 
-def test_groups():
-    assert groups_of("abcdef", [("b", "d", 1.0), ("d", "f", 1.0)]) == {"a": 0, "b": 1, "c": 2, "d": 1, "e": 3, "f": 1}
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        pytest.param([], [0, 1, 2, 3, 4, 5], id="none"),
+        pytest.param([(1, [3]), (3, [5])], [0, 1, 2, 1, 3, 1], id="over others"),
+        pytest.param([(0, [1]), (2, [3]), (3, [4, 5]), (1, [4])], [0] * 6, id="two groups become one"),
+    ],
+)
+def test_groups(rows, expected):
+    ones = [(row, np.array(columns), np.ones(len(columns), np.float32)) for row, columns in rows]
+    assert group_numbers(6, ones) == expected
 
 
 def test_pairs_of_ten_thousand_images_take_seconds():
@@ -93,11 +104,25 @@ def test_pairs_of_ten_thousand_images_take_seconds():
     miniatures = rng.standard_normal((10_000, 1024)).astype(np.float32)
     miniatures /= np.linalg.norm(miniatures, axis=1, keepdims=True)
     hashes = rng.integers(0, 2**63, 10_000)
-    prints = {str(n): Fingerprint(int(hashes[n]), miniatures[n]) for n in range(10_000)}
-    prints["copy"] = prints["4321"]
+    prints = [Fingerprint(int(hashes[n]), miniatures[n]) for n in range(10_000)]
     start = time.monotonic()
-    assert [(a, b) for a, b, _ in near_pairs(prints)] == [("4321", "copy")]
+    assert pairs([*prints, prints[4321]]) == [(4321, 10_000)]
     assert time.monotonic() - start < 30
+
+
+def test_frames_of_one_scene_are_counted_without_holding_their_pairs(monkeypatch):
+    """3,000 frames and a twin in the other split: its leaks are counted although millions of other pairs come first."""
+    monkeypatch.setattr(doctor.duplicates, "_ROWS", 100)
+    one = fingerprint(encode(scene(0)))
+    entries = [Entry(str(n), str(n), 1, 1, "test" if n == 2999 else "train", ("a",)) for n in range(3000)]
+    tracemalloc.start()
+    found = {f.code: f for f in doctor._near_duplicates(entries, {e.image: one for e in entries})}
+    assert tracemalloc.get_traced_memory()[1] < 100e6
+    tracemalloc.stop()
+    assert (found["leak"].count, found["near-duplicates"].count) == (2999, 2999 * 2998 // 2)
+    assert found["leak"].examples[0] == "0 (train) ~ 2999 (test)"
+    assert len(found["leak"].examples) == doctor.MAX_EXAMPLES
+    assert set(group_numbers(3000, near_rows([one] * 3000))) == {0}
 
 
 def test_leak_and_contradiction_and_groups(workspace):
@@ -108,9 +133,10 @@ def test_leak_and_contradiction_and_groups(workspace):
     assert codes(found) == {"leak": "error", "contradiction": "warning", "near-duplicates": "info"}
     assert not found.ok
     assert {"0.png (train)", "leak.png (test)"} == set(found.findings[0].examples[0].split(" ~ "))
-    by_name = {entry.name: found.groups[entry.image] for entry in entries}
+    groups = near_duplicate_groups(workspace, entries)
+    by_name = {entry.name: groups[entry.image] for entry in entries}
     assert by_name["0.png"] == by_name["leak.png"] != by_name["1.png"] == by_name["other.png"]
-    assert near_duplicate_groups(workspace, sorted(entries, key=lambda e: e.image)) == found.groups
+    assert len(set(groups.values())) == 14
 
 
 def test_unreadable(workspace):
