@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,6 +55,21 @@ def export(
     if next(counted(), None) is None:
         raise EmptyDataError(f"dataset version {version.number} of {project!r} has no labeled images to export")
     written = 0
-    path.mkdir(parents=True, exist_ok=True)
-    writer.write(path, counted(), ImageStore.of(workspace))
+    with _whole(path) as partial:
+        writer.write(partial, counted(), ImageStore.of(workspace))
     return written
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[Path]:
+    """A folder beside `path` whose contents are moved there at the end: what failed half-way leaves nothing behind."""
+    path = path.absolute()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f".{path.name[:100]}-", dir=path.parent))
+    try:
+        yield partial
+        path.mkdir(exist_ok=True)
+        for child in partial.iterdir():
+            child.rename(path / child.name)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)

@@ -143,9 +143,15 @@ def import_dataset(
 def refusal_of(error: DataError, record: RawRecord | None = None) -> Refusal:
     """How an error is reported: with the file and line of the record, also where only its image is bad."""
     if isinstance(error, RecordError):
-        return Refusal(error.file, error.line, error.code, error.message, error.hint)
-    file = record.file if record else str(error.fields.get("file", ""))
-    return Refusal(file, record.line if record else None, error.code, error.message, error.hint)
+        file, line = error.file, error.line
+    else:
+        file, line = (record.file, record.line) if record else (str(error.fields.get("file", "")), None)
+    return Refusal(_utf8(file), line, error.code, _utf8(error.message), error.hint)
+
+
+def _utf8(text: str) -> str:
+    """Names of files are bytes to Linux, and old archives hold names that are not UTF-8: those bytes become `?`."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _gather(
@@ -189,7 +195,7 @@ def _admit(record: RawRecord, task: Task, split: SplitChoice, store: ImageStore)
     where: Split = (record.split or "train") if split == "auto" else split
     entry = Entry(
         stored.sha256,
-        record.name,
+        _utf8(record.name),
         stored.width_px,
         stored.height_px,
         where,

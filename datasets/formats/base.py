@@ -8,6 +8,7 @@ width×height is the size before the EXIF rotation, and differs from the upright
 from __future__ import annotations
 
 import shutil
+import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -172,16 +173,32 @@ def is_file(path: Path) -> bool:
         return False
 
 
+def is_folder(path: Path) -> bool:
+    """As `is_file`."""
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False
+
+
+LONGEST_NAME_BYTES = 200
+"""File systems take 255."""
+
 NO_IMAGES_HINT = "name the folder of the images with --images DIR"
 
 
-def walk(folder: Path) -> Iterator[Path]:
-    """Image files below a folder, in order of their paths; hidden ones are left out."""
+def walk(folder: Path, above: frozenset[Path] = frozenset()) -> Iterator[Path]:
+    """Image files below a folder, in order of their paths; hidden ones are left out.
+
+    A link to a folder that it lies in (`above`: their real paths) is not followed, as it has no end.
+    """
+    above |= {folder.resolve()}
     for path in sorted(folder.iterdir()):
         if is_junk(path):
             continue
         if path.is_dir():
-            yield from walk(path)
+            if path.resolve() not in above:
+                yield from walk(path, above)
         elif is_image_name(path.name):
             yield path
 
@@ -191,26 +208,48 @@ class ImageWriter:
 
     def __init__(self, store: ImageStore) -> None:
         self.store = store
-        self._taken: set[Path] = set()
+        self._taken: set[str] = set()
+        self._next: dict[str, int] = {}
 
     def place(self, entry: Entry, folder: Path) -> str:
         """Copy the image of an entry; returns its path below `folder`, with slashes."""
         stored = self.store.path(entry.image)
-        parts = [part for part in PurePosixPath(entry.name.replace("\\", "/")).parts if part not in ("/", "..", ".")]
-        name = PurePosixPath(*parts) if parts else PurePosixPath(entry.image)
+        name = safe_path(entry.name) or PurePosixPath(entry.image)
         same = {".jpeg": ".jpg", ".jpe": ".jpg", ".jfif": ".jpg"}.get(name.suffix.lower(), name.suffix.lower())
         if same != stored.suffix:
             name = name.with_name(
                 name.name + stored.suffix if not is_image_name(name.name) else name.stem + stored.suffix
             )
-        number, target = 2, folder / name
-        while target.with_suffix("") in self._taken:  # the suffix does not count: a label file has another one
-            target = folder / name.with_name(f"{name.stem}-{number}{name.suffix}")
-            number += 1
-        self._taken.add(target.with_suffix(""))
+        target = folder / self._free(folder, name)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(stored, target)
         return target.relative_to(folder).as_posix()
+
+    def _free(self, folder: Path, name: PurePosixPath) -> PurePosixPath:
+        """A name that no other image has. The suffix does not count, since a label file has another one, nor does the
+        case, which some file systems ignore."""
+        wanted = str(folder / name.with_suffix("")).casefold()
+        found = name
+        while (taken := str(folder / found.with_suffix("")).casefold()) in self._taken:
+            number = self._next[wanted] = self._next.get(wanted, 1) + 1
+            found = name.with_name(f"{name.stem}-{number}{name.suffix}")
+        self._taken.add(taken)
+        return found
+
+
+def safe_path(name: str) -> PurePosixPath | None:
+    """A path that stays below the folder it is joined to, of parts that file systems take; None if nothing is left."""
+    parts = [_safe_part(part) for part in name.replace("\\", "/").split("/") if part not in ("", ".", "..")]
+    return PurePosixPath(*parts) if parts else None
+
+
+def _safe_part(part: str) -> str:
+    """Without control characters, which annotation files cannot hold, and short enough with `-2` and another suffix."""
+    clean = "".join("_" if unicodedata.category(char) in ("Cc", "Cs") else char for char in part)
+    if len(clean.encode()) <= LONGEST_NAME_BYTES:
+        return clean
+    suffix = PurePosixPath(clean).suffix if is_image_name(clean) else ""
+    return clean.encode()[: LONGEST_NAME_BYTES - len(suffix)].decode(errors="ignore") + suffix
 
 
 def pixel_edges(entry: Entry) -> list[tuple[str, float, float, float, float]]:

@@ -77,15 +77,21 @@ def _around_mask(mask: dict[str, Any]) -> Edges:
     counts = mask.get("counts")
     if not isinstance(counts, list):
         raise ValueError("has a compressed mask and no bbox; expected a bbox, polygons or plain run lengths")
-    height = int(number(rows(mask.get("size"), "mask size")[0], "mask height"))
-    position, edges = 0, None
-    for index, count in enumerate(counts):  # runs go down the columns; odd ones are the object
+    dimensions = rows(mask.get("size"), "mask size") or [0]
+    height = int(number(dimensions[0], "mask height"))
+    if height < 1:
+        raise ValueError(f"mask height is {height}, expected at least 1")
+    position = 0
+    edges: tuple[int, int, int, int] | None = None
+    runs = (int(number(count, "a run length")) for count in counts)
+    for index, count in enumerate(runs):  # runs go down the columns; odd ones are the object
         if index % 2 and count > 0:
             first, last = position, position + count - 1
             whole = first // height != last // height
             top, bottom = (0, height) if whole else (first % height, last % height + 1)
             run = (first // height, top, last // height + 1, bottom)
-            edges = run if edges is None else (*map(min, edges[:2], run[:2]), *map(max, edges[2:], run[2:]))
+            x1, y1, x2, y2 = edges or run
+            edges = min(x1, run[0]), min(y1, run[1]), max(x2, run[2]), max(y2, run[3])
         position += count
     if edges is None:
         raise ValueError("has an empty mask")

@@ -25,6 +25,7 @@ from tenshot.datasets.formats.base import (
     pixel_edges,
     split_of,
 )
+from tenshot.datasets.formats.documents import size
 from tenshot.datasets.images import ImageStore
 from tenshot.projects.errors import FormatError, RecordError
 from tenshot.projects.status import Task
@@ -188,11 +189,8 @@ def _split(row: list[str], columns: _Columns) -> Split | None:
 
 
 def _size(row: list[str], columns: _Columns) -> tuple[int, int] | None:
-    try:
-        width, height = (int(float(row[i])) for i in columns.size)
-    except (ValueError, IndexError):
-        return None
-    return (width, height) if width > 0 and height > 0 else None
+    cells = [row[i] if i < len(row) else "" for i in columns.size]
+    return size(*cells) if cells else None
 
 
 def _record(path: Path, name: str, group: _Group, finder: ImageFinder) -> RawRecord | RecordError:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -11,13 +10,15 @@ from typing import Any
 from tenshot.projects.errors import FormatError
 
 _BLOCK = 1 << 20
+_LARGEST = 1e9
+"""No picture has as many pixels on a side; JSON's whole numbers have no limit of their own."""
 
 
 def load(path: Path) -> Any:
     """The parsed file. Raises FormatError with line and column."""
     try:
         return json.loads(path.read_text("utf-8-sig"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # ValueError also for a number of 5,000 digits
         raise FormatError(f"{path} cannot be read as JSON: {error}", hint="check that the file is complete") from None
 
 
@@ -45,15 +46,15 @@ def mentions(path: Path, words: Iterable[str]) -> bool:
 
 
 def number(value: Any, what: str) -> float:
-    """A finite number. Raises ValueError."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise ValueError(f"{what} is {value!r}, expected a number")
+    """A finite number that a coordinate can be. Raises ValueError."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not -_LARGEST < value < _LARGEST:
+        raise ValueError(f"{what} is {shorten(value)}, expected a number")
     return float(value)
 
 
 def text(value: Any, what: str) -> str:
     if not isinstance(value, str):
-        raise ValueError(f"{what} is {value!r}, expected a text")
+        raise ValueError(f"{what} is {shorten(value)}, expected a text")
     return value
 
 
@@ -69,13 +70,21 @@ def rows(value: Any, what: str) -> list[Any]:
     return value
 
 
-def size(width: Any, height: Any) -> tuple[int, int] | None:
-    """A declared size in px, or None where it says nothing (missing, zero, not a number)."""
+def lines_of(path: Path) -> list[str]:
+    """The lines of a small text file. Raises FormatError where it is no text."""
     try:
-        w, h = int(width), int(height)
+        return path.read_text("utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise FormatError(f"{path} cannot be read as text: {error}", hint="save it as text in UTF-8") from None
+
+
+def size(width: Any, height: Any) -> tuple[int, int] | None:
+    """A declared size in px, or None where it says nothing (missing, zero, not a number, beyond any picture's)."""
+    try:
+        w, h = int(float(width)), int(float(height))
     except (TypeError, ValueError, OverflowError):
         return None
-    return (w, h) if w > 0 and h > 0 else None
+    return (w, h) if 0 < w < _LARGEST and 0 < h < _LARGEST else None
 
 
 def shorten(value: Any) -> str:

@@ -70,12 +70,15 @@ def _subfolders(path: Path) -> list[Path]:
     return sorted(folder for folder in path.iterdir() if folder.is_dir() and not is_junk(folder))
 
 
-def _files(folder: Path) -> Iterator[Path]:
+def _files(folder: Path, above: frozenset[Path] = frozenset()) -> Iterator[Path]:
+    """Not into a link to a folder that it lies in (see `walk`)."""
+    above |= {folder.resolve()}
     for path in sorted(folder.iterdir()):
         if is_junk(path):
             continue
         if path.is_dir():
-            yield from _files(path)
+            if path.resolve() not in above:
+                yield from _files(path, above)
         else:
             yield path  # also what does not look like an image: decoding says what it is
 
@@ -89,7 +92,8 @@ def _has_annotations(folder: Path) -> bool:
 
 
 def _folder_name(label: str) -> str:
-    if label in (".", "..") or "/" in label or "\0" in label:
+    """Raises FormatError for a label that no folder can have, or none that would be read again (`.x` is hidden)."""
+    if "/" in label or "\0" in label or len(label.encode()) > 255 or is_junk(Path(label)):
         raise FormatError(f"label {label!r} cannot be the name of a folder", hint="export as csv or manifest instead")
     return label
 

@@ -154,10 +154,10 @@ def _record(file: Path, index: int, line: str, split: Split | None, finder: Imag
     try:
         document = table(json.loads(line), "the line")
         reference = text(document.get("source-ref"), "source-ref")
+        name = tail_of(reference)
         labels, boxes, declared, labeled = parse_line(document)
     except (ValueError, RecursionError) as error:  # a JSONDecodeError is a ValueError
         return RecordError(str(file), index, str(error))
-    name = tail_of(reference)
     source = finder.find(name)
     if source is None:
         return RecordError(str(file), index, finder.missing(reference), hint=NO_IMAGES_HINT)

@@ -27,7 +27,7 @@ from tenshot.datasets.formats.base import (
     pixel_edges,
     split_of,
 )
-from tenshot.datasets.formats.documents import size
+from tenshot.datasets.formats.documents import lines_of, size
 from tenshot.datasets.images import EXTENSIONS, ImageStore
 from tenshot.projects.errors import FormatError, RecordError
 
@@ -92,7 +92,7 @@ def _record(file: Path, root: Path, splits: dict[str, Split], finder: ImageFinde
         return RecordError(str(file), error.position[0], f"is not well-formed XML: {error}")
     except DefusedXmlException:
         return RecordError(str(file), None, "declares XML entities, which are refused")
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, LookupError) as error:  # LookupError: an encoding that nobody knows
         return RecordError(str(file), None, str(error))
     declared = size(tree.findtext("size/width"), tree.findtext("size/height"))
     name = (tree.findtext("filename") or "").strip() or file.with_suffix(".jpg").name
@@ -127,7 +127,7 @@ def _image_sets(root: Path) -> dict[str, Split]:
     for name in ("trainval", "train", "val", "test"):
         file, split = root / "ImageSets" / "Main" / f"{name}.txt", split_of(name)
         if split and file.is_file():
-            found |= dict.fromkeys((line.strip() for line in file.read_text("utf-8-sig").splitlines()), split)
+            found |= dict.fromkeys((line.strip() for line in lines_of(file)), split)
     return found
 
 
@@ -147,7 +147,7 @@ def _xml_files(path: Path) -> Iterator[Path]:
 def _root_tag(file: Path) -> str:
     try:
         root = parse(file).getroot()
-    except (ParseError, DefusedXmlException, ValueError, OSError):
+    except (ParseError, DefusedXmlException, ValueError, OSError, LookupError):
         return ""
     return "" if root is None else root.tag
 

@@ -14,7 +14,18 @@ from typing import Any
 import yaml
 
 from tenshot.datasets.annotations import Entry, Split
-from tenshot.datasets.formats.base import BOXES, ImageFinder, ImageWriter, RawBox, RawRecord, split_of, walk
+from tenshot.datasets.formats.base import (
+    BOXES,
+    ImageFinder,
+    ImageWriter,
+    RawBox,
+    RawRecord,
+    is_file,
+    is_folder,
+    split_of,
+    walk,
+)
+from tenshot.datasets.formats.documents import lines_of
 from tenshot.datasets.images import ImageStore
 from tenshot.projects.errors import FormatError, RecordError
 
@@ -99,7 +110,7 @@ def _layout(path: Path) -> tuple[dict[int, str], list[_Place]]:
             f"{path} holds neither a YAML file with names nor images/, labels/ and classes.txt",
             hint="name data.yaml itself, or put classes.txt beside the folders",
         )
-    lines = [line.strip() for line in classes.read_text("utf-8-sig").splitlines()]
+    lines = [line.strip() for line in lines_of(classes)]
     names = {index: line for index, line in enumerate(lines) if line}
     folder = path / "images"
     inner = [sub for sub in sorted(folder.iterdir()) if sub.is_dir() and split_of(sub.name)] if folder.is_dir() else []
@@ -110,37 +121,53 @@ def _layout(path: Path) -> tuple[dict[int, str], list[_Place]]:
 def _names(value: Any, path: Path) -> dict[int, str]:
     try:
         pairs = value.items() if isinstance(value, dict) else enumerate(value)
-        return {int(number): str(name) for number, name in pairs}
-    except (TypeError, ValueError):
-        raise FormatError(f"{path}: names is {value!r}, expected a list or numbers with names") from None
+        return {int(number): str(_scalar(name)) for number, name in pairs}
+    except (TypeError, ValueError, OverflowError):
+        kind = type(value).__name__
+        raise FormatError(f"{path}: names is a {kind}, expected a list of names or numbers with names") from None
+
+
+def _scalar(value: Any) -> str | int | float:
+    """YAML's aliases can make a value of a few bytes gigabytes long as text, so what is not plain is never shown."""
+    if isinstance(value, (str, int, float)):
+        return value
+    raise ValueError(f"got a {type(value).__name__}, expected a text or a number")
 
 
 def _places(content: dict[str, Any], folder: Path) -> Iterator[_Place]:
     """Each folder or list once: where `val` is the same as `train`, for want of another one, it stays train."""
-    root = folder / str(content.get("path") or "")
+    try:
+        root = folder / str(_scalar(content.get("path") or ""))
+        listed = [(split, _scalar(item)) for key, split in _KEYS for item in _items(content.get(key))]
+    except ValueError as error:
+        raise FormatError(f"{folder}: a path in data.yaml: {error}") from None
     seen: set[Path] = set()
-    for key, split in _KEYS:
-        value = content.get(key)
-        for item in value if isinstance(value, list) else [value]:
-            path = _resolve(str(item), root, folder) if item else None
-            if path and path.resolve() not in seen:
-                seen.add(path.resolve())
-                yield _Place(path, split, folder)
+    for split, item in listed:
+        path = _resolve(str(item), root, folder)
+        if path.resolve() not in seen:
+            seen.add(path.resolve())
+            yield _Place(path, split, folder)
+
+
+def _items(value: Any) -> list[Any]:
+    return [item for item in (value if isinstance(value, list) else [value]) if item]
 
 
 def _resolve(item: str, root: Path, folder: Path) -> Path:
     """Paths in data.yaml are often right only where they were written, such as `../train/images` for `train/images`."""
     parts = [part for part in Path(item).parts if part not in ("..", ".", "/")]
+    if "\0" in item:
+        raise FormatError(f"{folder}: a path in data.yaml holds a zero byte", hint="write the path anew")
     tries = [root / item, folder / item, *(folder.joinpath(*parts[start:]) for start in range(len(parts)))]
-    return next((path for path in tries if path.exists()), folder / item)
+    return next((path for path in tries if is_file(path) or is_folder(path)), folder / item)
 
 
 def _images(place: _Place, finder: ImageFinder) -> Iterator[Path | RecordError]:
-    if place.path.is_dir():
+    if is_folder(place.path):
         yield from walk(place.path)
-    elif place.path.is_file():
+    elif is_file(place.path):
         local = ImageFinder(place.path.parent, place.base)
-        for number, line in enumerate(place.path.read_text("utf-8-sig").splitlines(), 1):
+        for number, line in enumerate(lines_of(place.path), 1):
             if line.strip():
                 found = local.find(line.strip()) or finder.find(line.strip())
                 yield found or RecordError(str(place.path), number, local.missing(line.strip()))
@@ -177,7 +204,7 @@ def _record(image: Path, place: _Place, names: dict[int, str]) -> RawRecord | Re
 def _yaml_or_empty(path: Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(path.read_text("utf-8-sig"))
-    except (OSError, ValueError, yaml.YAMLError):
+    except (OSError, ValueError, yaml.YAMLError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
 

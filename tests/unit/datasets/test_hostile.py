@@ -12,10 +12,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tenshot.datasets import snapshots
 from tenshot.datasets.annotations import Box, Entry
+from tenshot.datasets.export import export
 from tenshot.datasets.formats import FORMATS
-from tenshot.datasets.formats.base import RawRecord
+from tenshot.datasets.formats.base import RawRecord, walk
 from tenshot.datasets.images import Header, ImageStore, decode
+from tenshot.datasets.ingest import import_dataset
 from tenshot.datasets.judge import judge
 from tenshot.projects.errors import FormatError, ImageError, RecordError
 from tenshot.projects.status import Task
@@ -151,3 +154,128 @@ def test_junk_in_text_files(name, file, text, junk, tmp_path):
             return
     for record in found:
         assert isinstance(record, RecordError) or judged(record)
+
+
+def coco(**annotation) -> str:
+    return json.dumps({
+        "images": [{"id": 1, "file_name": "a.png", "width": 50, "height": 40}],
+        "categories": [{"id": 1, "name": "x"}],
+        "annotations": [{"id": 1, "image_id": 1, "category_id": 1, **annotation}],
+    })  # fmt: skip
+
+
+LINE = '{"source-ref": "%s", "a": 1, "a-metadata": {"class-name": "x"}}\n'
+TABLE = "image,label,xmin,ymin,xmax,ymax,width,height\n"
+YAML = "names: [a]\ntrain: "
+ALIASES = "".join(
+    f"{b}: &{b} [{', '.join([f'*{a}'] * 10)}]\n" for a, b in zip("abcdefghijk", "bcdefghijkl", strict=True)
+)
+BOMB = "a: &a [x, x]\n" + ALIASES
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "text"),
+    [
+        pytest.param("coco", "c.json", coco(segmentation={"counts": ["a", "b"], "size": [4, 4]}), id="mask of texts"),
+        pytest.param("coco", "c.json", coco(segmentation={"counts": [1, 2], "size": []}), id="mask without size"),
+        pytest.param("coco", "c.json", coco(segmentation={"counts": [1, 2], "size": [0, 0]}), id="mask of no height"),
+        pytest.param("coco", "c.json", coco(bbox=[10**400, 1, 1, 1]), id="number beyond floats"),
+        pytest.param(
+            "coco", "c.json", coco(bbox=[1, 1, 1, 1]).replace("50", "1" + "0" * 400), id="width beyond floats"
+        ),
+        pytest.param("coco", "c.json", coco(id=1).replace("50", "9" * 5000), id="number of 5000 digits"),
+        pytest.param("manifest", "m.manifest", LINE % "s3://[x/a.png", id="address that is none"),
+        pytest.param("csv", "l.csv", TABLE + "a.png,x,1,1,5,5,inf,inf\n", id="infinite width"),
+        pytest.param("yolo", "data.yaml", YAML + "a.png\n", id="image as a list of images"),
+        pytest.param("yolo", "data.yaml", YAML + '"a\\0b"\n', id="zero byte in a path"),
+        pytest.param("yolo", "data.yaml", YAML + "a" * 5000 + "\n", id="path of 5000 letters"),
+        pytest.param("yolo", "data.yaml", BOMB + "names: *l\n", id="aliases in names"),
+        pytest.param("yolo", "data.yaml", BOMB + YAML + "*l\n", id="aliases in a path"),
+        pytest.param("yolo", "data.yaml", "names: " + "[" * 5000, id="deep yaml"),
+        pytest.param("yolo", "classes.txt", "\udcff\udc80", id="classes that are no text"),
+        pytest.param("voc", "x.xml", '<?xml version="1.0" encoding="foo"?><annotation/>', id="unknown encoding"),
+        pytest.param("voc", "ImageSets/Main/train.txt", "\udcff", id="list that is no text"),
+    ],
+)
+def test_what_once_fell_through(name, file, text, tmp_path):
+    (tmp_path / "a.png").write_bytes(image("PNG"))
+    (tmp_path / "a.xml").write_text("<annotation/>")
+    path = tmp_path / file
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, "utf-8", errors="surrogateescape")
+    try:
+        found = list(FORMATS.get(name).read(path if name in ("coco", "manifest", "csv") else tmp_path, None))
+    except FormatError:
+        return
+    assert found
+    for record in found:
+        assert isinstance(record, RecordError) or judged(record)
+
+
+@pytest.mark.parametrize("name", list(FORMATS))
+@pytest.mark.parametrize(
+    "evil",
+    [
+        "//{}/escaped.png",
+        "/{}/escaped.png",
+        "\\\\{}\\escaped.png",
+        "../" * 20 + "{}/escaped.png",
+        "..",
+        "x" * 300 + "/a.png",
+    ],
+)
+def test_exports_stay_in_their_folder(name, evil, tmp_path):
+    store = ImageStore(tmp_path / "store")
+    added = store.add(image("PNG"), "a.png")
+    format_ = FORMATS.get(name)
+    labels, boxes = ((), (Box("x", 0.1, 0.1, 0.5, 0.5),)) if Task.DETECTION in format_.tasks else (("x",), ())
+    names = [evil.format(tmp_path), "a\nb\x01.png", "Same.png", "same.PNG"]
+    entries = [Entry(added.sha256, n, added.width_px, added.height_px, "train", labels, boxes) for n in names]
+    before = set(tmp_path.rglob("*"))
+    format_.write(tmp_path / "out", entries, store)
+    written = set(tmp_path.rglob("*")) - before
+    assert all(path.is_relative_to(tmp_path / "out") for path in written)
+    images = [path for path in written if path.suffix.lower() == ".png"]
+    assert len({str(path).casefold() for path in images}) == len(entries)
+    found = list(format_.read(tmp_path / "out", None))
+    assert [type(record) for record in found] == [RawRecord] * len(entries)
+
+
+def test_links_in_a_circle_end(tmp_path):
+    folder = tmp_path / "set" / "cat"
+    folder.mkdir(parents=True)
+    (folder / "a.png").write_bytes(image("PNG"))
+    (folder / "loop").symlink_to(tmp_path / "set")
+    (folder / "other").symlink_to(tmp_path / "set")
+    assert [path.name for path in walk(tmp_path / "set")] == ["a.png"]
+    assert FORMATS.get("folders").identify(tmp_path / "set")
+    assert len(list(FORMATS.get("folders").read(tmp_path / "set", None))) == 1
+
+
+def test_a_name_that_is_not_utf_8(workspace, tmp_path):
+    for label in ("cat", "dog"):
+        (tmp_path / "set" / label).mkdir(parents=True)
+    (tmp_path / "set" / "cat" / "\udce9t\udce9.png").write_bytes(image("PNG"))
+    (tmp_path / "set" / "dog" / "b\udce4d.png").write_bytes(b"no image")
+    workspace.store.create_project("p", Task.CLASSIFICATION, at=0)
+    report = import_dataset(workspace, "p", tmp_path / "set")
+    assert report.imported == 1
+    json.dumps(report.to_json(), ensure_ascii=False).encode()
+
+
+def test_an_export_that_fails_leaves_nothing(workspace, tmp_path):
+    added = ImageStore.of(workspace).add(image("PNG"), "a.png")
+    other = ImageStore.of(workspace).add(image("BMP"), "b.bmp")
+    rows = [
+        Entry(stored.sha256, "a.png", stored.width_px, stored.height_px, "train", (label,))
+        for stored, label in ((added, "cat"), (other, ".hidden"))
+    ]
+    workspace.store.create_project("p", Task.CLASSIFICATION, at=0)
+    sha256, stats = snapshots.write(workspace, rows)
+    workspace.store.add_dataset_version("p", snapshot_sha256=sha256, parent=None, source="", stats=stats, at=0)
+    (tmp_path / "out").mkdir()
+    with pytest.raises(FormatError, match="cannot be the name of a folder"):
+        export(workspace, "p", tmp_path / "out", "folders")
+    assert not list((tmp_path / "out").iterdir())
+    assert export(workspace, "p", tmp_path / "out", "csv") == 2
+    assert {path.name for path in tmp_path.iterdir() if path.name.startswith(".out")} == set()
