@@ -26,7 +26,7 @@ from tenshot.automl.search.folds import Fold, fold_count, folds
 from tenshot.automl.search.frozen import Frozen, Learning, tap_indices
 from tenshot.automl.training.trained import Series, Trained
 from tenshot.automl.trials import Trial
-from tenshot.projects.errors import TrainingError
+from tenshot.projects.errors import TrainingError, WeightsError
 
 if TYPE_CHECKING:
     from tenshot.automl.networks import Classifier
@@ -39,6 +39,7 @@ Progress = Callable[[Mapping[str, Any]], None]
 FEATURE_SHARE = 0.25
 """Of the budget, for features beyond the default's."""
 FROZEN_SHARE = 0.45
+RESCORED_SHARE = 0.6
 RESCORED = 5
 FRESH_REPEATS = 2
 SMALL = 60
@@ -98,6 +99,8 @@ class Search:
         self.records: list[Trial] = []
         self.curves: list[Series] = []
         self.best_accuracy = 0.0
+        self._trial_s: list[float] = []
+        """Of each trial on frozen features."""
         strata, groups = np.array(data.strata), np.array(data.groups)
         self.count = fold_count(strata, groups)
 
@@ -123,7 +126,7 @@ class Search:
         repeats = 3 if len(self.data.pictures) <= SMALL else 1
         own = [self._folds(self.seed + r) for r in range(repeats)]
         study = studies.open_study(self.journal, space, seed=self.seed)
-        pace: list[float] = []
+        pace = self._trial_s
 
         def evaluate(params: dict[str, Any]) -> tuple[float, float]:
             started = monotonic()
@@ -133,7 +136,7 @@ class Search:
 
         studies.run_trials(
             study, space, evaluate, trials=self.trials, budget=self.budget.until(FROZEN_SHARE),
-            cost=lambda: float(np.mean(pace[-5:])) if pace else 0.0, on_trial=lambda s: self._report("heads", s),
+            cost=lambda: max(pace[-5:], default=0.0), on_trial=lambda s: self._report("heads", s),
         )  # fmt: skip
         self.records += studies.records(study)
         return self._rescored(study, dict(space.default))
@@ -157,9 +160,11 @@ class Search:
 
     def _compute(self, limit: Budget, wanted: list[tuple[str, str]]) -> bool:
         """Compute these features if all of them are likely to fit; True if they are there."""
-        pace = max(self.frozen.seconds_per_view.values(), default=0.02)
-        views = len(self.data.pictures) * self.data.views * len(wanted)
-        if limit.left < pace * views:
+        try:
+            if limit.left < sum(self.frozen.features_s(*one) for one in wanted):
+                return False
+        except WeightsError as error:  # of a backbone that only was to be tried as well
+            self.warnings.append(f"{wanted[0][0]} was not tried: {error.message}")
             return False
         for backbone, policy in wanted:
             self.progress({"stage": "features", "backbone": backbone, "policy": policy, "left_s": self.budget.left})
@@ -173,14 +178,21 @@ class Search:
 
     def _rescored(self, study: Any, default: dict[str, Any]) -> dict[str, Any]:
         """The best of the top few on folds that none of them was chosen by, if it beats the default there by more
-        than one standard error; else the default. With ten images most winners are lucky ones."""
+        than one standard error; else the default, also where there is no time to find out. With ten images most
+        winners are lucky ones."""
         fresh = [self._folds(self.seed + 500 + r) for r in range(FRESH_REPEATS)]
         candidates = [params for params in studies.best_params(study, RESCORED) if params != default]
-        losses = [self._losses(params, fresh) for params in candidates]
-        if not losses:
+        limit, each = self.budget.until(RESCORED_SHARE), max(self._trial_s, default=0.0)
+        if not candidates or limit.left < 2 * each:
             return default
+        rival = self._losses(default, fresh)
+        losses: list[Floats] = []
+        for params in candidates:
+            if losses and limit.left < each:
+                break
+            losses.append(self._losses(params, fresh))
         best = int(np.argmin([row.mean() for row in losses]))
-        return candidates[best] if clearly_better(losses[best], self._losses(default, fresh)) else default
+        return candidates[best] if clearly_better(losses[best], rival) else default
 
     def _losses(self, params: dict[str, Any], repeats: Sequence[list[Fold]]) -> Floats:
         """[N] mean loss of each image over the repeats."""
@@ -213,6 +225,9 @@ class Search:
         tuning = Tuning(self.frozen, {**frozen_params, "taps": "7"}, own, self.seed)
         space = self.spaces["finetune"]
         study = studies.open_study(self.journal, space, seed=self.seed)
+        if not tuning.fits_memory(space.choices["start"]):
+            self.warnings.append("there are too many images for fine-tuning; the model is a head on frozen features")
+            return None
         if not studies.finished(study) and tuning.estimate(dict(space.default)) > self.budget.left:
             self.warnings.append("the budget left no time for fine-tuning; the model is a head on frozen features")
             return None
@@ -226,8 +241,8 @@ class Search:
 
         # A trial and the final fit on all images must both fit.
         studies.run_trials(
-            study, space, evaluate, trials=self.trials, budget=self.budget,
-            cost=tuning.longest, on_trial=lambda s: self._report("fine-tuning", s),
+            study, space, evaluate, trials=self.trials, budget=self.budget, cost=lambda: 0.0,
+            needs=tuning.estimate, on_trial=lambda s: self._report("fine-tuning", s),
         )  # fmt: skip
         self.records += studies.records(study)
         best = studies.best_params(study, 1)[0]

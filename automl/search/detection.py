@@ -35,6 +35,7 @@ from tenshot.automl.search.detection_space import (
     recipe_with,
     space,
 )
+from tenshot.automl.search.score_scale import shifted, sureness
 from tenshot.automl.search.suppressions import map50
 from tenshot.automl.trials import Trial
 from tenshot.projects.errors import EmptyDataError, JobCancelled, TrainingError
@@ -125,6 +126,8 @@ class _Search:
         recipe = Recipe.from_json(best.user_attrs["recipe"]) if best else self.default
         detector, recipe, history = self._final(recipe)
         suppression, outcome = self._suppression(best) if best else (self._plain_suppression(), None)
+        if outcome is not None:
+            outcome = self._on_scale_of(detector, outcome, best.user_attrs.get("sureness"))
         return DetectionResult(
             recipe=recipe,
             detector=detector,
@@ -291,16 +294,19 @@ class _Search:
         grid = self._grid()
         found: list[dict[int, Boxes]] = [{} for _ in grid]
         scores: list[float] = []
+        sure: list[float | None] = []
         for number, (train, held) in enumerate(self.folds):
             detector = self._fit(recipe, [self.examples[i] for i in train], trial=trial.number, fold=number)
             for i in held.tolist():
                 for per_image, boxes in zip(found, self._predict(detector, self.examples[i], grid), strict=True):
                     per_image[i] = boxes
+            sure += [self._sureness(detector, [self.examples[i] for i in train])]
             # The grid's first entry is the suppression that recipes are compared with.
             scores.append(map50(self._outcome({i: found[0][i] for i in held.tolist()})))
             trial.report(float(np.mean(scores)), number)
             if number + 1 < len(self.folds) and trial.should_prune():
                 return None
+        trial.set_user_attr("sureness", [value for value in sure if value is not None])
         for how, predictions in zip(grid, found, strict=True):
             outcomes.save(self._outcome(predictions), self._path(trial.number, how))
         return scores
@@ -384,6 +390,15 @@ class _Search:
         image, spec = example.pixels(), self.family.input_spec(detector.image_size)
         output = self.family.network(detector)(prepare(image, spec)[None])[0]
         return [suppress(output, image.shape[:2], spec, how) for how in grid]
+
+    def _sureness(self, detector: Any, examples: Sequence[Example]) -> float | None:
+        """How sure a detector is of boxes that it was trained on; see `score_scale`."""
+        truths = [truth(e, self.labels) for e in examples]
+        return sureness(truths, [self._predict(detector, e, [Suppression()])[0] for e in examples])
+
+    def _on_scale_of(self, final: Any, outcome: DetectionOutcome, folds: list[float] | None) -> DetectionOutcome:
+        mine = self._sureness(final, self.examples)
+        return outcome if mine is None or not folds else shifted(outcome, mine - float(np.mean(folds)))
 
     def _outcome(self, predictions: Mapping[int, Boxes]) -> DetectionOutcome:
         rows = sorted(predictions)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
-from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,8 +19,13 @@ if TYPE_CHECKING:
 
 FIT = "stretch"
 """Nothing of a user's image is cut away: the defect may be at its edge."""
-MOST_ROWS = 1600
-"""Views are taken until there are so many rows; beyond it they cost more than they bring."""
+MOST_ROWS = 800
+"""Views are taken until there are so many rows; beyond it they cost more than they bring: fitting a head takes the third
+power of them (0.3 s with 640 rows, 5 s with 1280, and each trial fits five or more)."""
+BASIS_BYTES = 400_000_000
+"""Most memory for bases that are kept; one of 640 rows takes 21 MB."""
+USUAL_VIEW_S = 0.02
+"""Seconds of a view before any was computed here."""
 
 
 @dataclass(frozen=True)
@@ -54,12 +57,10 @@ class Frozen:
     workspace: Workspace
     data: Learning
     check: Callable[[], None]
-    seconds_per_view: dict[str, float] = field(default_factory=dict)
     _extractors: dict[str, Extractor] = field(default_factory=dict)
     _features: dict[tuple[str, str], Features] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self._basis = lru_cache(maxsize=64)(self._basis_of)
+    _bases: dict[tuple[Any, ...], Basis] = field(default_factory=dict)
+    """Oldest first."""
 
     def extractor(self, backbone: str) -> Extractor:
         if backbone not in self._extractors:
@@ -70,11 +71,15 @@ class Frozen:
         """[N, V, D], from memory, disk or the network."""
         key = (backbone, policy)
         if key not in self._features:
-            extractor, started = self.extractor(backbone), monotonic()
+            extractor = self.extractor(backbone)
             self._features[key] = extractor.features(self.data.pictures, policy, self.data.views, self.check)
-            views = self._features[key].shape[0] * self._features[key].shape[1]
-            self.seconds_per_view.setdefault(backbone, (monotonic() - started) / views)
         return self._features[key]
+
+    def features_s(self, backbone: str, policy: str) -> float:
+        """Expected seconds of computing what is not on disk yet."""
+        paces = [e.seconds_per_view for e in self._extractors.values() if e.seconds_per_view is not None]
+        missing = self.extractor(backbone).missing(self.data.pictures, policy, self.data.views)
+        return missing * max(paces, default=USUAL_VIEW_S)
 
     def out_of_fold(self, params: dict[str, Any], folds: Sequence[Fold]) -> Floats:
         """[N, C] logits of each image by the head that did not see it; the image is seen as it is (view 0)."""
@@ -82,17 +87,15 @@ class Frozen:
         logits = np.zeros(self.data.truth.shape)
         for train, held in folds:
             self.check()
-            logits[held] = self._fit(params, train).logits(x[held, 0])
+            logits[held] = self.fit_on(params, train).logits(x[held, 0])
         return logits
 
     def fit(self, params: dict[str, Any]) -> Linear:
         """The head on all images."""
-        return self._fit(params, np.arange(len(self.data.pictures)))
+        return self.fit_on(params, np.arange(len(self.data.pictures)))
 
     def fit_on(self, params: dict[str, Any], train: Any) -> Linear:
-        return self._fit(params, train)
-
-    def _fit(self, params: dict[str, Any], train: Any) -> Linear:
+        """The head on the images with these indices."""
         # Small matrices: more than one BLAS thread costs thirty times what it brings (measured).
         with threadpool_limits(1, user_api="blas"):
             return self._fit_limited(params, train)
@@ -102,6 +105,14 @@ class Frozen:
         views = len(found.rows) // len(train)
         y = np.repeat(self.data.truth[train], views, axis=0)
         return fit(found, y, head=params["head"], exclusive=self.data.exclusive, strength=params["strength"])
+
+    def _basis(self, *key: Any) -> Basis:
+        """Kept, since heads and strengths share them, the youngest up to BASIS_BYTES."""
+        found = self._bases.pop(key, None) or self._basis_of(*key)
+        self._bases[key] = found
+        while len(self._bases) > 1 and sum(b.nbytes for b in self._bases.values()) > BASIS_BYTES:
+            del self._bases[next(iter(self._bases))]
+        return found
 
     def _basis_of(self, backbone: str, policy: str, taps: str, standardise: bool, train: tuple[int, ...]) -> Basis:
         extractor, used = self.extractor(backbone), tap_indices(taps)

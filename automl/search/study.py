@@ -18,6 +18,8 @@ from tenshot.automl.search.space import Space
 from tenshot.automl.trials import Trial
 
 STARTUP_TRIALS = 16
+MOST_SKIPPED = 3
+"""Choices in a row that the time left does not allow before the search ends."""
 CHOICES = "choices"
 
 
@@ -91,16 +93,23 @@ def run_trials(
     budget: Budget,
     cost: Callable[[], float],
     on_trial: Callable[[optuna.Study], None],
+    needs: Callable[[dict[str, Any]], float] = lambda _: 0.0,
 ) -> None:
     """Ask, score (value, sd), tell, until there are `trials` finished ones or the next would not fit the budget.
 
-    `cost()` is the expected seconds of the next trial. The default runs even when the budget is gone: there is no
-    model without it.
+    `cost()` is the expected seconds of any next trial, `needs(params)` of this one: a trial that needs too much is
+    pruned. The default runs even when the budget is gone: there is no model without it.
     """
-    while finished(study) < trials and (finished(study) == 0 or budget.left > cost()):
+    skipped = 0
+    while skipped < MOST_SKIPPED and finished(study) < trials and (finished(study) == 0 or budget.left > cost()):
         trial = study.ask()
         started = time.time()
         params = space.suggest(trial)
+        if finished(study) and needs(params) > budget.left:
+            study.tell(trial, state=TrialState.PRUNED)
+            skipped += 1
+            continue
+        skipped = 0
         try:
             value, sd = score(params)
         except BaseException:

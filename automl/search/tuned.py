@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from copy import deepcopy
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -12,16 +11,18 @@ import torch
 
 from tenshot.automl.networks import Classifier
 from tenshot.automl.search.folds import Fold
-from tenshot.automl.training.finetune import Curve, Schedule, stem_maps, tail_logits, train_tail
+from tenshot.automl.training.finetune import BATCH, Curve, Schedule, stem_maps, tail_logits, train_tail
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from tenshot.automl.features import Picture
     from tenshot.automl.heads import Floats
     from tenshot.automl.search.frozen import Frozen
 
 STEM_BYTES = 1_500_000_000
 """Most memory for the frozen stages' output."""
+SAFETY = 1.15
 
 
 class Tuning:
@@ -34,26 +35,26 @@ class Tuning:
         self.seed = seed
         self.extractor = frozen.extractor(params["backbone"])
         self._maps: dict[int, Tensor] = {}
-        self._step_s: dict[int, float] = {}
-        self._longest = 0.0
+        self._pace: dict[int, tuple[float, float]] = {}
+        """Stage → seconds of a step, seconds of an image's maps."""
 
     def estimate(self, params: dict[str, Any]) -> float:
         """Seconds for scoring these parameters on all folds and fitting them on all images."""
         start = params["start"]
-        step = self._step_seconds(start)
+        step_s, image_s = self._measured(start)
         images = len(self.frozen.data.pictures)
         schedule = _schedule(params)
-        held = sum(schedule.steps(len(train)) for train, _ in self.folds)
-        self._longest = max(self._longest, step * (held + schedule.steps(images)) * 1.15)
-        return self._longest
+        steps = sum(schedule.steps(len(train)) for train, _ in self.folds) + schedule.steps(images)
+        # Another start may come in between, and then the final fit needs the maps once more.
+        maps_s = images * image_s * (1 if start in self._maps else 2)
+        return SAFETY * (step_s * steps + maps_s)
 
-    def longest(self) -> float:
-        """Seconds of the longest trial so far, the final fit included: what the next one may take."""
-        return self._longest
+    def fits_memory(self, starts: Sequence[int]) -> bool:
+        """Whether the maps of one view of every image do, at any of these stages."""
+        return all(self._views_that_fit(start) >= 1 for start in starts)
 
     def out_of_fold(self, params: dict[str, Any]) -> Floats:
         """[N, C]"""
-        self.estimate(params)
         truth, logits = self.frozen.data.truth, np.zeros(self.frozen.data.truth.shape)
         maps = self._maps_for(params["start"])
         for number, (train, held) in enumerate(self.folds):
@@ -88,31 +89,37 @@ class Tuning:
     def _maps_for(self, start: int) -> Tensor:
         if start not in self._maps:
             self._maps = {}  # one start at a time: they are the largest thing in memory
-            backbone, data = self.extractor.backbone(), self.frozen.data
-            views = 1 if self.params["policy"] == "plain" else min(data.views, self._views_that_fit(start))
-            self._maps[start] = stem_maps(
-                backbone, start, data.pictures, self.extractor.spec, self.params["policy"], views, self.frozen.check
-            )
+            self._maps[start] = self._stem(start, self.frozen.data.pictures)
         return self._maps[start]
+
+    def _stem(self, start: int, pictures: Sequence[Picture]) -> Tensor:
+        policy, data = self.params["policy"], self.frozen.data
+        views = 1 if policy == "plain" else max(1, min(data.views, self._views_that_fit(start)))
+        backbone, spec = self.extractor.backbone(), self.extractor.spec
+        return stem_maps(backbone, start, pictures, spec, policy, views, self.frozen.check)
 
     def _views_that_fit(self, start: int) -> int:
         with torch.inference_mode():
             x = torch.zeros(1, 3, self.extractor.spec.height, self.extractor.spec.width)
             for stage in list(self.extractor.backbone().stages)[:start]:
                 x = stage(x)
-        return max(1, int(STEM_BYTES // (x.numel() * 4 * len(self.frozen.data.pictures))))
+        return int(STEM_BYTES // (x.numel() * 4 * len(self.frozen.data.pictures)))
 
-    def _step_seconds(self, start: int) -> float:
-        """Measured on a throw-away copy: one warm step, then one timed."""
-        if start not in self._step_s:
-            maps, truth = self._maps_for(start)[:16], self.frozen.data.truth[:16]
-            network = self._fresh(np.arange(len(self.frozen.data.pictures)))
+    def _measured(self, start: int) -> tuple[float, float]:
+        """On one image and a throw-away network, before the maps of all images are paid for: one warm step, one timed."""
+        if start not in self._pace:
+            began = monotonic()
+            one = self._stem(start, self.frozen.data.pictures[:1])
+            image_s = monotonic() - began
+            batch = one[:, :1].expand(BATCH, -1, -1, -1, -1)
+            truth = np.repeat(self.frozen.data.truth[:1], BATCH, axis=0)
             probe = {"epochs": 1, "lr": 1e-5, "smoothing": 0.0, "start": start}
-            self._train(deepcopy(network), maps, truth, probe, 0)
-            started = monotonic()
-            self._train(deepcopy(network), maps, truth, probe, 0)
-            self._step_s[start] = (monotonic() - started) * 16 / len(maps)
-        return self._step_s[start]
+            network = self._fresh(np.arange(len(self.frozen.data.pictures)))
+            self._train(network, batch, truth, probe, 0)
+            began = monotonic()
+            self._train(network, batch, truth, probe, 0)
+            self._pace[start] = monotonic() - began, image_s
+        return self._pace[start]
 
 
 def _schedule(params: dict[str, Any]) -> Schedule:
