@@ -48,4 +48,4 @@ def _best_scores(truth: Boxes, found: Boxes) -> Floats:
     if not len(found):
         return np.full(len(truth), UNSEEN)
     matches = (iou(truth.xyxy, found.xyxy) >= MATCH_IOU) & (truth.label[:, None] == found.label[None, :])
-    return np.maximum(UNSEEN, np.where(matches, found.raw[None, :], 0.0).max(axis=1))
+    return np.asarray(np.maximum(UNSEEN, np.where(matches, found.raw[None, :], 0.0).max(axis=1)))
