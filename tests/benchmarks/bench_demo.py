@@ -117,6 +117,9 @@ def ultralytics_defaults(workspace: Workspace, demo_set: data.DemoSet) -> Evalua
     photos = [read(p) for p in sorted((demo_set.train / "JPEGImages").glob("*.png"))]
     base = yolov8.base_network(fetch.ensure(workspace, "nudenet_yolov8n"), photos, image_size=DEFAULT_SIZE_PX)
     from ultralytics import YOLO
+    from ultralytics.utils import SETTINGS
+
+    SETTINGS.update({"mlflow": False})  # else it opens a tracking database in the working directory
 
     base.model.args = {}
     torch.save({"model": base.model, "train_args": {}, "epoch": -1}, folder / "base.pt")
