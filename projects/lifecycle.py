@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 MAX_NAME = 200
 """Names become folders, with `@VERSION` and other endings behind them, and file systems take 255 bytes."""
 NAME = re.compile(rf"[a-zA-Z0-9_.\-]{{1,{MAX_NAME}}}")
+
+LEFTOVERS = {"bentos": "tenshot.serving.endpoints.bento:forget_project"}
+"""What rooms further right keep of a project → `module:function` of (home, project) that removes it."""
 
 
 def create(workspace: Workspace, name: str, task: Task, at: float) -> Project:
@@ -44,11 +48,15 @@ def delete(workspace: Workspace, name: str, at: float) -> None:
     jobs.reap(workspace, at)
     numbers = [version.number for version in workspace.store.versions(name)]
     endpoint_dirs = [workspace.endpoint_dir(name, number) for number in numbers]
-    _keep_usage(workspace)
     workspace.store.delete_project(name, at=at)
-    # The store first: files without a project are rubbish, a project without its files is broken.
+    # The store first: files without a project are rubbish, a project without its files is broken. Now nobody starts an
+    # endpoint any more, so the journals are final.
+    _keep_usage(workspace)
     for folder in [workspace.home / "models" / name, *endpoint_dirs]:
         _remove(folder)
+    for target in LEFTOVERS.values():
+        module, _, attribute = target.partition(":")
+        getattr(import_module(module), attribute)(workspace.home, name)
 
 
 def _keep_usage(workspace: Workspace) -> None:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tenshot.projects import console
-from tenshot.projects.clock import iso
 from tenshot.projects.durations import format_duration, parse_duration
 from tenshot.projects.workspace import Workspace
 
@@ -121,15 +120,19 @@ def _endpoint_table(views: list[EndpointView]) -> Any:
     from rich.table import Table
     from rich.text import Text
 
+    from tenshot.projects.views import minute_text
+
     if not views:
         return "no endpoint runs; start one: tenshot start NAME@V"
-    table = Table(box=None)
-    for heading in ("version", "state", "url", "units", "restarts", "idle stop", "ready since"):
-        table.add_column(heading, no_wrap=heading in ("version", "state", "url"))
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column("version", overflow="fold")
+    for heading in ("state", "units", "restarts", "idle stop", "ready since (UTC)"):
+        table.add_column(heading, no_wrap=True)
     for view in views:
         e = view.endpoint
-        shown = (str(e.units), str(e.restarts), _idle(e.idle_stop_s), iso(e.ready_at) or "") if e else ()
-        table.add_row(view.ref, str(view.state), e.url if e else "", *shown)
+        shown = (str(e.units), str(e.restarts), _idle(e.idle_stop_s), minute_text(e.ready_at)) if e else ()
+        # The address stands below the name: beside it, a line would not fit 80 columns.
+        table.add_row(Text(f"{view.ref}\n {e.url}" if e else view.ref), str(view.state), *shown)
     reasons = [Text(f"{view.ref}: {view.message}") for view in views if view.message]
     return [table, *reasons]
 

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from tenshot.projects.clock import iso
+from tenshot.projects.errors import UsageError
 from tenshot.projects.metering import hours, journal, prices
 from tenshot.projects.metering.sinks import SINKS
 
@@ -31,7 +33,14 @@ class Account:
 def account(
     workspace: Workspace, *, start: float | None = None, end: float | None = None, by: By | None = None
 ) -> Account:
-    """What was used in [start, end), after bringing in what endpoints have counted so far."""
+    """What was used in [start, end), after bringing in what endpoints have counted so far.
+
+    Raises UsageError if that is no span.
+    """
+    if start is not None and end is not None and start >= end:
+        raise UsageError(
+            f"the time from {iso(start)} to {iso(end)} is empty", hint="--from must lie before --to; both are UTC"
+        )
     price_list = prices.load(workspace.home)
     journal.collect(workspace.store, workspace.home / "endpoints")
     forward(workspace, workspace.settings.metering.sinks)

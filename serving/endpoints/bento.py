@@ -24,6 +24,8 @@ from tenshot.serving.endpoints.service import service
 
 __all__ = ["service"]
 '''
+COMPLETE = "tenshot-complete"
+"""A file in a Bento that was built to the end."""
 RECIPE = 1
 """Count up when what a Bento holds changes, so that old ones are not reused."""
 
@@ -67,11 +69,19 @@ def ensure(home: Path, bundle: Path) -> Path:
     """
     name, number = tag_of(bundle)
     built = store_dir(home) / "bentos" / name / number
-    if (built / "bento.yaml").is_file():
+    if (built / COMPLETE).is_file():
         return built
+    # What a killed process left is not whole, and BentoML would say that it exists already.
+    shutil.rmtree(built, ignore_errors=True)
     built = _build(bundle, name, number)
+    (built / COMPLETE).touch()
     _forget_others(built)
     return built
+
+
+def forget_project(home: Path, project: str) -> None:
+    """Remove every Bento of a project that was deleted."""
+    shutil.rmtree(store_dir(home) / "bentos" / bento_name(project), ignore_errors=True)
 
 
 def _build(bundle: Path, name: str, number: str) -> Path:

@@ -73,11 +73,11 @@ class TestProject:
         status, document = ask("project", "create", "p", "--task", "detection")
         assert (status, document["error"]["code"]) == (1, "AlreadyExists")
 
-    @pytest.mark.parametrize("name", ["a", "A-b_c.9", "x" * 255, ".hidden"])
+    @pytest.mark.parametrize("name", ["a", "A-b_c.9", "x" * 200, ".hidden"])
     def test_good_names(self, ask: Any, name: str) -> None:
         assert ask("project", "create", name, "--task", "detection")[0] == 0
 
-    @pytest.mark.parametrize("name", ["", ".", "..", "a b", "a/b", "ä", "x" * 256, "a\n"])
+    @pytest.mark.parametrize("name", ["", ".", "..", "a b", "a/b", "ä", "x" * 201, "a\n"])
     def test_bad_names(self, ask: Any, name: str) -> None:
         status, document = ask("project", "create", name, "--task", "detection")
         assert (status, document["error"]["code"]) == (2, "UsageError")
@@ -97,6 +97,8 @@ class TestDelete:
         workspace.store.advance_version("p", 1, VersionStatus.TRAINING_COMPLETED, at=2.0)
         for folder in (workspace.bundle_dir("p", 1), workspace.bundle_dir("other", 1), workspace.endpoint_dir("p", 1)):
             folder.mkdir(parents=True)
+        for name in ("p", "other"):
+            (workspace.home / "bentoml" / "bentos" / name / "1-abc").mkdir(parents=True)
         journal.append(journal.path_in(workspace.endpoint_dir("p", 1)), "predict", 7, 1000.0)
 
     def test_files_go_and_usage_stays(self, workspace: Workspace, ask: Any) -> None:
@@ -105,6 +107,7 @@ class TestDelete:
         assert not (workspace.home / "models" / "p").exists()
         assert not workspace.endpoint_dir("p", 1).exists()
         assert workspace.bundle_dir("other", 1).exists()
+        assert [path.name for path in (workspace.home / "bentoml" / "bentos").iterdir()] == ["other"]
         assert [record.quantity for record in workspace.store.usage()] == [7.0]
 
     def test_nobody_to_ask(self, workspace: Workspace, ask: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -181,6 +184,24 @@ class TestUsage:
         printed = read("usage", "--by", "operation")
         assert "predict" in printed
         assert "total 0.5200 EUR" in printed
+
+    def test_fits_80_columns(self, workspace: Workspace, read: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("COLUMNS", "80")
+        (workspace.home / "prices.yaml").unlink()
+        name, start = "solar-cells-2026", float(HOUR)
+        for unit, quantity in (("inference_unit_second", 123_456.78), ("training_second", 245.1), ("image", 1e6)):
+            record = UsageRecord(unit, unit, name, 12, "endpoint", quantity, start, start)
+            workspace.store.add_usage([record])
+        lines = read("usage").splitlines()
+        assert max(map(len, lines)) <= 80
+        assert sum(f"{name}@12" in line and line.startswith("2026-11-18 ") for line in lines) == 3
+        assert any("123,456.78 unit s " in line for line in lines)
+
+    @pytest.mark.parametrize("end", ["2026-11-01", "2026-11-02"])
+    def test_empty_span(self, ask: Any, end: str) -> None:
+        status, document = ask("usage", "--from", "2026-11-02", "--to", end)
+        assert (status, document["error"]["code"]) == (2, "UsageError")
+        assert "--from" in document["error"]["hint"]
 
     def test_nothing_used(self, read: Any) -> None:
         assert "nothing was used" in read("usage", "--from", "2030-01-01")

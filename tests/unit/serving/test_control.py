@@ -64,6 +64,21 @@ def test_the_address_can_be_used(known):
     assert replace(known, host="127.0.0.1").url == "http://127.0.0.1:3000"
 
 
+def test_the_table_fits_80_columns(monkeypatch, capsys, known):
+    from tenshot.projects import console
+    from tenshot.serving.commands import _endpoint_table
+
+    monkeypatch.setenv("COLUMNS", "80")
+    endpoint = replace(known, ref="solar-cells-2026@1", host="127.0.0.1", port=34567, idle_stop_s=1800.0)
+    running = control.EndpointView(endpoint.ref, VersionStatus.RUNNING, "", endpoint)
+    failed = control.EndpointView("x@1", VersionStatus.FAILED, "it broke", None)
+    console.emit({}, lambda: _endpoint_table([running, failed]))
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert [line.strip() for line in lines].count(endpoint.url) == 1
+    assert any(line.startswith("solar-cells-2026@1 ") and " RUNNING " in line for line in lines)
+
+
 def test_more_units_than_cores_are_refused_before_anything_starts(workspace):
     with pytest.raises(UsageError, match="100000 units"):
         control.start(workspace, "nothing@1", units=100_000)
