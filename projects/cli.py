@@ -7,7 +7,6 @@ adds `--json` and `--debug` to every command, and turns whatever goes wrong into
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import traceback
@@ -232,7 +231,7 @@ def _fail(error: TenshotError, cause: Exception | None) -> int:
 
 def _show(error: TenshotError) -> None:
     if console.mode.json:
-        sys.stdout.write(json.dumps(error.document(), ensure_ascii=False) + "\n")
+        console.write(error.document())
         return
     from rich.text import Text
 

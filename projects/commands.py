@@ -109,7 +109,9 @@ def jobs_list(
 
 
 @jobs.command("cancel")
-def jobs_cancel(job: Annotated[int, typer.Argument(metavar="ID", help="Number of the job.")]) -> None:
+def jobs_cancel(
+    job: Annotated[int, typer.Argument(metavar="ID", min=1, max=2**31 - 1, help="Number of the job.")],
+) -> None:
     """Cancel a job: at once if it waits, at its next heartbeat if it runs."""
     from tenshot.projects import jobs as library
 

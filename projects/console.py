@@ -6,11 +6,12 @@ people (anything that Rich can show). `notice()` and progress bars always go to 
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from tenshot.projects.documents import dumps, escaped
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -30,11 +31,16 @@ mode = Mode()
 def emit(document: Mapping[str, Any], view: Callable[[], Any]) -> None:
     """Print the result of a command. `document`: JSON values; `view` gives a Rich renderable, or a list of them."""
     if mode.json:
-        sys.stdout.write(json.dumps(document, ensure_ascii=False, default=str) + "\n")
+        write(document)
         return
     shown = view()
     for part in shown if isinstance(shown, list) else [shown]:
         stdout().print(part)
+
+
+def write(document: Mapping[str, Any]) -> None:
+    """Print one JSON document on stdout, whatever its encoding."""
+    sys.stdout.write(escaped(dumps(document, default=str), sys.stdout.encoding) + "\n")
 
 
 def notice(text: str) -> None:

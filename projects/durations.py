@@ -7,6 +7,7 @@ import re
 from tenshot.projects.errors import UsageError
 
 SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+LONGEST_S = 36_500 * SECONDS["d"]
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)?")
 _WHOLE = re.compile(rf"(?:{_PART.pattern})(?:\d+(?:\.\d+)?(?:ms|s|m|h|d))*")
 OFF = frozenset({"off", "never", "none"})
@@ -24,7 +25,10 @@ def parse_duration(text: str, *, off: bool = False) -> float:
         raise UsageError(
             f"{text!r} is not a length of time; expected for instance 90s, 30m, 2h{' or off' if off else ''}"
         )
-    return sum(float(number) * SECONDS[unit or "s"] for number, unit in _PART.findall(word))
+    seconds = sum(float(number) * SECONDS[unit or "s"] for number, unit in _PART.findall(word))
+    if seconds > LONGEST_S:
+        raise UsageError(f"{text!r} is too long a time; expected at most {format_duration(LONGEST_S)}")
+    return seconds
 
 
 def format_duration(seconds: float) -> str:

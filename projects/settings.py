@@ -103,6 +103,8 @@ def load(home: Path, environ: Mapping[str, str] | None = None) -> Settings:
 def _read(path: Path) -> dict[str, Any]:
     try:
         loaded = yaml.safe_load(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} cannot be read: {error}", hint="mend the file or remove it") from None
     except yaml.YAMLError as error:
         raise SettingsError(f"{path} is not valid YAML: {error}", hint="mend the file or remove it") from None
     if not isinstance(loaded or {}, dict):
@@ -113,17 +115,25 @@ def _read(path: Path) -> dict[str, Any]:
 def _from_environment(environ: Mapping[str, str]) -> Iterator[tuple[list[str], Any, str]]:
     for name, text in sorted(environ.items()):
         if name.startswith(ENV_PREFIX) and "__" in name:
-            yield name.removeprefix(ENV_PREFIX).lower().split("__", 1), yaml.safe_load(text), name
+            try:
+                value = yaml.safe_load(text)
+            except yaml.YAMLError:
+                raise SettingsError(
+                    f"{name}: got {text!r}, which is no value", hint="put a text with special characters into quotes"
+                ) from None
+            yield name.removeprefix(ENV_PREFIX).lower().split("__", 1), value, name
 
 
 def _merge(values: dict[str, Any], changes: Mapping[str, Any], where: str) -> None:
     for section, keys in changes.items():
         if section not in values:
-            raise SettingsError(f"{where}: unknown section {section!r}", hint=did_you_mean(section, values))
+            raise SettingsError(f"{where}: unknown section {section!r}", hint=did_you_mean(str(section), values))
+        if keys is None:  # every key of it is commented out
+            continue
         if not isinstance(keys, dict):
             raise SettingsError(f"{where}: section {section!r} must hold keys, got {keys!r}")
         for key, value in keys.items():
             if key not in values[section]:
-                near = did_you_mean(key, values[section])
+                near = did_you_mean(str(key), values[section])
                 raise SettingsError(f"{where}: unknown setting {section}.{key} (got {value!r})", hint=near)
             values[section][key] = value

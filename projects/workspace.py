@@ -14,6 +14,7 @@ TENSHOT_HOME/
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from tenshot.projects.records import ModelVersion
     from tenshot.projects.settings import Settings
     from tenshot.projects.store import Store
+
+NUMBER = re.compile(r"[0-9]{1,9}")
+"""Of a version. What is longer fits no database and is looked up as an alias, which nobody has."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,7 @@ class Workspace:
             self.home.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StoreError(f"TENSHOT_HOME cannot be made: {error}", hint="set it to a folder you may write") from None
-        return SqlStore(self.settings.store.url or f"sqlite:///{self.home / 'tenshot.db'}")
+        return SqlStore(self.settings.store.url or "sqlite:///tenshot.db", self.home)
 
     @property
     def images(self) -> Path:
@@ -103,7 +107,7 @@ class Workspace:
             raise UsageError(f"{ref!r} names no version", hint="write NAME, NAME@2 or NAME@champion")
         if not at:
             return self._newest_trained(name)
-        number = int(rest) if rest.isdecimal() else self.store.alias(name, rest)
+        number = int(rest) if NUMBER.fullmatch(rest) else self.store.alias(name, rest)
         version = self.store.version(name, number)
         if trained and version.status not in TRAINED:
             because = version.status_message or "no message"

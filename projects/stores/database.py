@@ -7,8 +7,6 @@ Readers see one snapshot.
 
 from __future__ import annotations
 
-import json
-import math
 import os
 import sqlite3
 import weakref
@@ -20,6 +18,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import event
 
+from tenshot.projects.documents import dumps
 from tenshot.projects.errors import MissingDependencyError, StoreError
 
 HEAD = "0002"
@@ -36,8 +35,8 @@ _inherited: list[sa.Engine] = []
 class Database:
     """An open, migrated database. Threads may share it; a forked child gets connections of its own."""
 
-    def __init__(self, url: str) -> None:
-        self.url = _parse(url)
+    def __init__(self, url: str, folder: Path | None = None) -> None:
+        self.url = _parse(url, folder or Path.cwd())
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self._connect()
         with self._as_store_errors():
@@ -106,7 +105,7 @@ class Database:
             with self.write() as connection:
                 yield connection
             return
-        with _flock(Path(str(self.url.database)).parent):
+        with _flock(_file_of(self.url).parent):
             # Changing the mode does not wait for other connections as transactions do, hence the lock around it.
             raw = self._engine.raw_connection()
             try:
@@ -148,7 +147,12 @@ def _after_fork() -> None:
 os.register_at_fork(after_in_child=_after_fork)
 
 
-def _parse(text: str) -> sa.URL:
+def _file_of(url: sa.URL) -> Path:
+    """The file of an SQLite URL, whose database may be written as `file:PATH` too."""
+    return Path(str(url.database).removeprefix("file:"))
+
+
+def _parse(text: str, folder: Path) -> sa.URL:
     try:
         url = sa.make_url(text)
     except sa.exc.ArgumentError:
@@ -159,6 +163,9 @@ def _parse(text: str) -> sa.URL:
         raise StoreError(f"store.url names the database {url.drivername!r}", hint=_URLS)
     if url.drivername.startswith("sqlite") and url.database in {None, "", ":memory:"}:
         raise StoreError("store.url names no file; a store is shared by processes", hint=_URLS)
+    if url.get_backend_name() == "sqlite" and not str(url.database).startswith("file:"):
+        # Processes of one store work in different folders.
+        url = url.set(database=str(folder / str(url.database)))
     return url
 
 
@@ -167,12 +174,12 @@ _URLS = "write sqlite:///FOLDER/FILE or postgresql://USER:PASSWORD@HOST/DATABASE
 
 def _sqlite(url: sa.URL) -> sa.Engine:
     try:
-        Path(str(url.database)).absolute().parent.mkdir(parents=True, exist_ok=True)
+        _file_of(url).parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StoreError(
             f"the folder of the store {url.database} cannot be made: {error}", hint="set TENSHOT_HOME to a folder"
         ) from error
-    engine = sa.create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S}, json_serializer=_dumps)
+    engine = sa.create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S}, json_serializer=dumps)
 
     @event.listens_for(engine, "connect")
     def _prepare(connection: Any, _record: object) -> None:
@@ -189,20 +196,7 @@ def _sqlite(url: sa.URL) -> sa.Engine:
 
 
 def _postgresql(url: sa.URL) -> sa.Engine:
-    return sa.create_engine(url, json_serializer=_dumps, pool_pre_ping=True, connect_args={"connect_timeout": 10})
-
-
-def _dumps(value: object) -> str:
-    return json.dumps(_finite(value), ensure_ascii=False, allow_nan=False)
-
-
-def _finite(value: Any) -> Any:
-    """JSON has no NaN or infinity: a metric that is not defined becomes null."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    return [_finite(item) for item in value] if isinstance(value, (list, tuple)) else value
+    return sa.create_engine(url, json_serializer=dumps, pool_pre_ping=True, connect_args={"connect_timeout": 10})
 
 
 def _schema(connection: sa.Connection) -> str | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from tenshot.projects.store import Store
 from tenshot.projects.stores.database import Database
 from tenshot.projects.stores.sql_ledger import Ledger
@@ -11,13 +13,13 @@ from tenshot.projects.stores.sql_work import Work
 
 
 class SqlStore(Projects, Versions, Work, Ledger, Store):
-    """Opens the database at `url`, makes or migrates its tables.
+    """Opens the database at `url`, makes or migrates its tables. A relative path of SQLite is one in `folder`.
 
     Raises StoreError if it cannot be reached or written, or if a newer Tenshot wrote it.
     """
 
-    def __init__(self, url: str) -> None:
-        self.database = Database(url)
+    def __init__(self, url: str, folder: Path | None = None) -> None:
+        self.database = Database(url, folder)
 
     def close(self) -> None:
         self.database.close()

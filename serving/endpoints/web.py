@@ -42,6 +42,7 @@ Infer = Callable[[NDArray[np.float32]], Awaitable[NDArray[np.float32]]]
 """[1, 3, H, W] → [1, …] through the adaptive batcher. Raises when the batcher gives the input up."""
 DECODERS = 2
 """Images decoded at once: bounds the memory that photos at the size limit can take together."""
+BODY_TIMEOUT_S = 60.0
 DRAINED_BODIES = 4
 """How much of a body that is too large is read and thrown away, in multiples of the limit: a client that is still
 sending would otherwise see a broken pipe instead of the 413."""
@@ -77,7 +78,7 @@ class Web:
 
     async def predict(self, request: Request) -> Response:
         try:
-            body = await read_body(request, self.config.max_body_bytes)
+            body = await _in_time(read_body(request, self.config.max_body_bytes))
             ask = await parse(request.headers.get("content-type", ""), body, dict(request.query_params))
             del body
             return await self._answer(ask)
@@ -139,6 +140,16 @@ class Web:
             return np.asarray((await self.infer(array))[0], np.float32)
         except ServiceUnavailable:
             raise overloaded(self.config.max_in_flight) from None
+
+
+async def _in_time(body: Awaitable[bytes]) -> bytes:
+    """Raises RequestError 408: a client that sends a byte now and then must not hold a place for ever."""
+    try:
+        return await asyncio.wait_for(body, BODY_TIMEOUT_S)
+    except TimeoutError:
+        raise RequestError(
+            408, "BodyTooSlow", f"the body did not arrive within {BODY_TIMEOUT_S:g} s", hint="send smaller requests"
+        ) from None
 
 
 async def read_body(request: Request, most: int) -> bytes:

@@ -133,6 +133,7 @@ WRONG = [
     pytest.param(["usage", "--from", "yesterday"], "yesterday", id="value"),
     pytest.param(["usage", "--by", "day"], "hour", id="grouping"),
     pytest.param(["jobs", "cancel", "first"], "ID", id="number"),
+    pytest.param(["jobs", "cancel", "9" * 30], "ID", id="number that no database holds"),
     pytest.param(["project", "create", "a/b", "--task", "detection"], "a/b", id="name with a slash"),
     pytest.param(["project", "create", "..", "--task", "detection"], "..", id="name of a folder"),
 ]

@@ -111,6 +111,25 @@ def test_store_that_may_not_be_written(path: Path) -> None:
     assert caught.value.hint
 
 
+def test_no_folder_is_made_of_a_uri(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    SqlStore(f"sqlite:///file:{tmp_path}/sub/tenshot.db?uri=true").close()
+    assert [path.name for path in tmp_path.iterdir()] == ["sub"]
+
+
+def test_relative_path_is_one_in_home_wherever_a_process_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TENSHOT_STORE__URL", "sqlite:///own.db")
+    for name in ("here", "there"):
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        workspace = Workspace(tmp_path / "home")
+        if name == "here":
+            workspace.store.create_project("p", Task.DETECTION, at=1.0)
+        assert [project.name for project in workspace.store.projects()] == ["p"]
+        workspace.store.close()
+    assert (tmp_path / "home" / "own.db").is_file()
+
+
 @pytest.mark.parametrize(
     ("url", "message"),
     [

@@ -31,6 +31,12 @@ def test_refuses_what_is_no_duration(text):
         parse_duration(text)
 
 
+@pytest.mark.parametrize("text", ["36501d", "9" * 400, "9" * 400 + "d"])
+def test_refuses_what_nobody_lives_to_see(text):
+    with pytest.raises(UsageError, match="at most 36500d"):
+        parse_duration(text)
+
+
 def test_off_only_where_it_is_allowed():
     assert parse_duration("off", off=True) == 0.0
     with pytest.raises(UsageError):

@@ -134,6 +134,7 @@ class TestResolve:
         [
             ("", UsageError), ("@1", UsageError), ("p@", UsageError), ("q", errors.ProjectNotFound),
             ("p@9", errors.VersionNotFound), ("p@blue", errors.VersionNotFound), ("p@-1", errors.VersionNotFound),
+            ("p@" + "9" * 20, errors.VersionNotFound), ("p@" + "9" * 5000, errors.VersionNotFound),
         ],
     )  # fmt: skip
     def test_not_found(self, workspace: Workspace, ref: str, error: type[Exception]) -> None:

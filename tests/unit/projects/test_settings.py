@@ -39,6 +39,8 @@ def test_layers(tmp_path: Path) -> None:
         pytest.param("jobs: {heartbeat_s: 0}", {}, "jobs.heartbeat_s: got 0", "docs/settings.md", id="range"),
         pytest.param("jobs: {heartbeat_s: often}", {}, "got 'often'", "docs/settings.md", id="type"),
         pytest.param("jobs: [", {}, "not valid YAML", "mend", id="yaml"),
+        pytest.param("5: {a: 1}", {}, "unknown section 5", "", id="section by number"),
+        pytest.param("", {"TENSHOT_STORE__URL": "[x"}, "TENSHOT_STORE__URL: got '[x'", "quotes", id="variable's value"),
         pytest.param("- jobs", {}, "got a list", "", id="list"),
         pytest.param("", {"TENSHOT_JOBS__HEARTBEAT": "1"}, "TENSHOT_JOBS__HEARTBEAT: ", "heartbeat_s", id="variable"),
         pytest.param(
@@ -51,6 +53,16 @@ def test_mistakes(tmp_path: Path, text: str, environ: dict[str, str], message: s
         load(tmp_path, text, **environ)
     assert message in caught.value.message
     assert hint in caught.value.hint
+
+
+def test_section_whose_keys_are_all_commented_out(tmp_path: Path) -> None:
+    assert load(tmp_path, "jobs:\n  # heartbeat_s: 1\nimages: {jpeg_quality: 90}").images.jpeg_quality == 90
+
+
+def test_file_that_is_no_text(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_bytes(b"jobs: {heartbeat_s: \xff}")
+    with pytest.raises(SettingsError, match="cannot be read"):
+        settings.load(tmp_path, {})
 
 
 def test_default_prices_cost_nothing_and_know_the_hosted_service(tmp_path: Path) -> None:
