@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 from tenshot.projects.errors import MissingDependencyError
 
 EXTRAS: dict[str, tuple[str, ...]] = {
@@ -41,3 +43,10 @@ def as_missing_dependency(error: ModuleNotFoundError) -> MissingDependencyError 
         if missing in modules:
             return MissingDependencyError(extra, missing)
     return None
+
+
+def require(extra: str) -> None:
+    """Raises MissingDependencyError if a module of the extra is not installed; imports nothing."""
+    for module in EXTRAS[extra]:
+        if find_spec(module) is None:
+            raise MissingDependencyError(extra, DISTRIBUTIONS.get(module, module))

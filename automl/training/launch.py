@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from tenshot.automl.training.learn import Progress
-from tenshot.projects import clock, jobs
+from tenshot.projects import clock, extras, jobs
 from tenshot.projects.errors import JobCancelled, JobNotFound, TrainingError
 from tenshot.projects.status import JobStatus, VersionStatus
 
@@ -22,8 +22,10 @@ def launch(
 ) -> ModelVersion:
     """Train in this process and return the trained version.
 
-    Raises ProjectNotFound, DatasetNotFound, TrainingError (with the reason), JobCancelled.
+    Raises MissingDependencyError before anything is created, ProjectNotFound, DatasetNotFound, TrainingError (with the
+    reason), JobCancelled.
     """
+    extras.require("train")
     jobs.reap(workspace, clock.now())
     if resume:
         job = _left_behind(workspace, project)
