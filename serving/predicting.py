@@ -154,6 +154,10 @@ def _through(client: Any, endpoint: Endpoint, min_confidence: float | None, path
             hint=f"see: tenshot logs {endpoint.ref}",
         ) from None
     if answer.status_code != 200:
+        if not isinstance(document.get("error"), dict):  # not ours: BentoML's own words for a request that timed out
+            raise EndpointError(
+                f"{endpoint.url} answered {answer.status_code} for {path}", hint=f"see: tenshot logs {endpoint.ref}"
+            )
         return _failed(path, document)
     return {"image": str(path), "labels": document["images"][0]["labels"]}
 

@@ -354,8 +354,7 @@ def _wait(condition: Callable[[], bool], deadline: float, failure: str) -> None:
 
 
 def _following(files: EndpointFiles) -> Iterator[str]:
-    stream = files.log.open("r", encoding="utf-8", errors="replace")
-    try:
+    with files.log.open("r", encoding="utf-8", errors="replace") as stream:
         stream.seek(0, 2)
         while True:
             line = stream.readline()
@@ -363,9 +362,5 @@ def _following(files: EndpointFiles) -> Iterator[str]:
                 yield line.rstrip("\n")
                 continue
             time.sleep(POLL_S * 4)
-            with suppress(FileNotFoundError):
-                if files.log.stat().st_ino != os.fstat(stream.fileno()).st_ino:  # put aside; go on with the new one
-                    stream.close()
-                    stream = files.log.open("r", encoding="utf-8", errors="replace")
-    finally:
-        stream.close()
+            if os.fstat(stream.fileno()).st_size < stream.tell():  # put aside, see EndpointFiles.rotate_log
+                stream.seek(0)

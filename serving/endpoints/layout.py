@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -51,9 +54,14 @@ class EndpointFiles:
         return self.folder / "lock"
 
     def rotate_log(self) -> None:
-        """Put a long log aside; one older part is kept."""
+        """Put a long log aside; one older part is kept.
+
+        It is copied and emptied, not renamed: the supervisor and the server go on appending to the file they have open.
+        """
         if self.log.is_file() and self.log.stat().st_size > LOG_LIMIT_BYTES:
-            self.log.replace(self.log.with_suffix(".log.1"))
+            with suppress(OSError):  # a disk that is full is a reason to empty it all the more
+                shutil.copyfile(self.log, self.log.with_suffix(".log.1"))
+            os.truncate(self.log, 0)
 
     def last_request_at(self) -> float | None:
         try:
@@ -67,7 +75,7 @@ def tail(log: Path, lines: int, *, offset: int = 0) -> list[str]:
     try:
         with log.open("rb") as stream:
             size = stream.seek(0, 2)
-            stream.seek(max(offset, size - 65536, 0))
+            stream.seek(max(offset if offset <= size else 0, size - 65536, 0))  # it may have been emptied since
             text = stream.read().decode("utf-8", "replace")
     except FileNotFoundError:
         return []

@@ -193,6 +193,7 @@ class Supervisor:
             self.state.stop_asked = True
 
     def _beat(self, at: float) -> None:
+        self.files.rotate_log()
         if self.state.meter and self._child().process.poll() is None:
             self.state.meter.beat()
             if self.state.meter.jumped:
