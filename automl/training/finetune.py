@@ -27,7 +27,9 @@ from tenshot.automl.predictor import prepare
 from tenshot.automl.views import view
 
 BATCH = 16
-HEAD_LR_FACTOR = 10.0
+WARM_UP = 0.2
+"""Share of the steps over which the step size rises: AdamW's first steps have full size in every direction, and a head
+that was fitted before has nothing to gain from them."""
 WEIGHT_DECAY = 0.01
 STEM_BATCH = 8
 
@@ -55,15 +57,18 @@ def stem_maps(
 ) -> Tensor:  # fmt: skip
     """[N, V, c, h, w]: what stage `start` sees of each view."""
     stem = nn.Sequential(*list(backbone.stages)[:start]).eval()
-    rows = []
-    with torch.inference_mode():
-        for picture in pictures:
+    maps = torch.empty(0)
+    with torch.no_grad():
+        for number, picture in enumerate(pictures):
             check()
             image = picture.pixels()
             batch = np.stack([prepare(view(image, picture.id, policy, k), spec) for k in range(views)])
             parts = [stem(torch.from_numpy(batch[i : i + STEM_BATCH])) for i in range(0, views, STEM_BATCH)]
-            rows.append(torch.cat(parts))
-    return torch.stack(rows).clone()
+            row = torch.cat(parts)
+            if not number:  # once in full: a list of rows and their stack would be twice as much
+                maps = torch.empty(len(pictures), *row.shape)
+            maps[number] = row
+    return maps
 
 
 class _Views(Dataset[tuple[Tensor, Tensor]]):
@@ -115,14 +120,18 @@ class Tail(pl.LightningModule):
         self._losses.clear()
 
     def configure_optimizers(self) -> Any:
-        stages = [p for stage in list(self.network.stages)[self.start :] for p in stage.parameters()]
-        groups = [
-            {"params": stages, "lr": self.schedule.lr},
-            {"params": self.network.head.parameters(), "lr": self.schedule.lr * HEAD_LR_FACTOR},
-        ]
-        optimizer = torch.optim.AdamW(groups, weight_decay=WEIGHT_DECAY)
-        cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=max(1, self.steps))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": cosine, "interval": "step"}}
+        trained = [p for p in self.network.parameters() if p.requires_grad]
+        optimizer = torch.optim.AdamW(trained, lr=self.schedule.lr, weight_decay=WEIGHT_DECAY)
+        shares = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: step_share(step, self.steps))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": shares, "interval": "step"}}
+
+
+def step_share(step: int, steps: int) -> float:
+    """Of the full step size, at step 0, 1, … of `steps`: a straight rise, then half a cosine down."""
+    warm = max(1.0, WARM_UP * steps)
+    if step < warm:
+        return (step + 1) / (warm + 1)
+    return 0.5 * (1.0 + math.cos(math.pi * min(1.0, (step - warm) / max(1.0, steps - warm))))
 
 
 class _Watch(pl.Callback):
