@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -54,6 +55,7 @@ class Extractor:
         self.spec: Input = replace(backbone.spec, fit=fit)
         self.depth = backbone.depth
         self._compiled, self.slices = self._compile(backbone)
+        self._computed_views, self._computed_s = 0, 0.0
 
     def backbone(self) -> Backbone:
         """A fresh trainable copy."""
@@ -71,15 +73,30 @@ class Extractor:
             rows.append(self._of(picture, policy, 1 if policy == "plain" else views))
         return np.stack(rows)
 
+    def missing(self, pictures: Sequence[Picture], policy: str, views: int) -> int:
+        """How many views `features` would have to compute, because their file is not there."""
+        absent = sum(not self._path(picture, policy).is_file() for picture in pictures)
+        return absent * (1 if policy == "plain" else views)
+
+    @property
+    def seconds_per_view(self) -> float | None:
+        """Of those that were computed, decoding included; None before the first. What came from disk says nothing."""
+        return self._computed_s / self._computed_views if self._computed_views else None
+
+    def _path(self, picture: Picture, policy: str) -> Path:
+        return self.folder / f"{picture.id}-{policy}.npy"
+
     def _of(self, picture: Picture, policy: str, views: int) -> NDArray[np.float32]:
-        path = self.folder / f"{picture.id}-{policy}.npy"
+        path = self._path(picture, policy)
         known = _read(path)
         if known is not None and len(known) >= views:
             return known[:views].astype(np.float32)
+        started = monotonic()
         image = picture.pixels()
         inputs = [prepare(view(image, picture.id, policy, k), self.spec) for k in range(views)]
         found = np.concatenate([self._run(np.stack(part)) for part in _batches(inputs)])
         _write(path, found.astype(np.float16))
+        self._computed_views, self._computed_s = self._computed_views + views, self._computed_s + monotonic() - started
         # The very first use must give the same numbers as every later one, so both go through float16.
         return found.astype(np.float16).astype(np.float32)
 

@@ -33,20 +33,25 @@ class Basis:
 
     mean: Floats
     scale: Floats
-    directions: Floats
-    """[D, R]"""
+    directions: Floats | None
+    """[D, R]; None: the features themselves (R = D), where the rows are more than they."""
     rows: Floats
     """[N, R] the training rows in the basis."""
 
+    @property
+    def nbytes(self) -> int:
+        return self.rows.nbytes + (0 if self.directions is None else self.directions.nbytes)
+
     def fold(self, weight: Floats, bias: Floats) -> Linear:
-        raw = (weight @ self.directions.T) / self.scale
+        raw = (weight if self.directions is None else weight @ self.directions.T) / self.scale
         return Linear(raw, bias - raw @ self.mean)
 
 
 def basis(x: NDArray[np.float32], widths: Sequence[int], *, standardise: bool) -> Basis:
     """Of rows [N, D], which are taps of these widths side by side.
 
-    With D far above N the eigenvectors of the small Gram matrix give the span cheaply.
+    With D above N the eigenvectors of the small Gram matrix give the span cheaply. With more rows than features there
+    is nothing to save, and a decomposition of thousands of rows would take minutes.
     """
     data = np.asarray(x, np.float64)
     mean = data.mean(axis=0)
@@ -54,14 +59,11 @@ def basis(x: NDArray[np.float32], widths: Sequence[int], *, standardise: bool) -
     scale = np.concatenate([_scale(part, standardise) for part in np.split(spread, np.cumsum(widths)[:-1])])
     scale *= np.sqrt(len(widths))
     centred = (data - mean) / scale
-    values, vectors = np.linalg.eigh(centred @ centred.T) if len(data) <= data.shape[1] else (None, None)
-    if values is None or vectors is None:
-        _, sizes, transposed = np.linalg.svd(centred, full_matrices=False)
-        keep = sizes > 1e-6 * sizes[0]
-        directions = transposed[keep].T
-    else:
-        keep = values > 1e-9 * values[-1]
-        directions = (centred.T @ vectors[:, keep]) / np.sqrt(values[keep])
+    if len(data) > data.shape[1]:
+        return Basis(mean, scale, None, centred)
+    values, vectors = np.linalg.eigh(centred @ centred.T)
+    keep = values > 1e-9 * values[-1]
+    directions = (centred.T @ vectors[:, keep]) / np.sqrt(values[keep])
     if not directions.size:  # all rows are the same: one direction on which they all lie at 0
         directions = np.zeros((data.shape[1], 1))
     return Basis(mean, scale, directions, centred @ directions)

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 FIT = "stretch"
 """Nothing of a user's image is cut away: the defect may be at its edge."""
 MOST_ROWS = 800
-"""Views are taken until there are so many rows; beyond it they cost more than they bring: fitting a head takes the third
-power of them (0.3 s with 640 rows, 5 s with 1280, and each trial fits five or more)."""
+"""Views are taken until there are so many rows; beyond it they cost more than they bring: the time of a fit grows with
+the third power of them, and each trial fits five times or more."""
 BASIS_BYTES = 400_000_000
-"""Most memory for bases that are kept; one of 640 rows takes 21 MB."""
+"""Most memory for bases that are kept; one of 1280 rows takes 50 MB."""
 USUAL_VIEW_S = 0.02
 """Seconds of a view before any was computed here."""
 

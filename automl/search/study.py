@@ -27,8 +27,7 @@ def open_study(journal: Path, space: Space, *, seed: int, direction: str = "mini
     """Open or continue. The default is the first trial, also of a study that was killed before it had scored it."""
     journal.parent.mkdir(parents=True, exist_ok=True)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    _mend(journal)
-    backend = _backend(journal)
+    backend = opened(journal)
     done = _finished_before(backend, space.kind)
     study = optuna.create_study(
         storage=JournalStorage(backend),
@@ -48,8 +47,7 @@ def choices_of(journal: Path, name: str) -> dict[str, list[Any]] | None:
     """What a study left behind in this journal chose from; None if there is none. A study cannot change its choices."""
     if not journal.is_file():
         return None
-    _mend(journal)
-    storage = JournalStorage(_backend(journal))
+    storage = JournalStorage(opened(journal))
     found = [s for s in storage.get_all_studies() if s.study_name == name]
     return found[0].user_attrs.get(CHOICES) if found else None
 
@@ -62,7 +60,9 @@ def _mend(journal: Path) -> None:
             os.truncate(journal, data.rfind(b"\n") + 1)
 
 
-def _backend(journal: Path) -> JournalFileBackend:
+def opened(journal: Path) -> JournalFileBackend:
+    """The journal, readable whatever happened to its last writer."""
+    _mend(journal)
     return JournalFileBackend(str(journal), lock_obj=JournalFileOpenLock(str(journal)))
 
 

@@ -106,8 +106,9 @@ class Tuning:
         return int(STEM_BYTES // (x.numel() * 4 * len(self.frozen.data.pictures)))
 
     def _measured(self, start: int) -> tuple[float, float]:
-        """On one image and a throw-away network, before the maps of all images are paid for: one warm step, one timed."""
+        """On one image and a throw-away network, before the maps of all are paid for: once to warm up, once timed."""
         if start not in self._pace:
+            self._stem(start, self.frozen.data.pictures[:1])
             began = monotonic()
             one = self._stem(start, self.frozen.data.pictures[:1])
             image_s = monotonic() - began

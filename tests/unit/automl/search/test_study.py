@@ -74,6 +74,18 @@ def test_a_trial_that_would_not_fit_is_not_begun(journal: Path) -> None:
     assert len(run(journal, 9, budget, cost=lambda: 4.0, on_trial=tick)) == 2
 
 
+def test_what_needs_too_much_is_skipped(journal: Path) -> None:
+    """The default runs all the same, cheaper choices go on, and three skipped in a row are enough."""
+
+    def needs(params: dict[str, Any]) -> float:
+        return 99.0 if params["head"] == "b" else 1.0
+
+    assert {p["head"] for p in run(journal, 9, Budget.start(60), needs=needs)[1:]} == {"a"}
+    study = open_study(journal.with_name("none"), SPACE, seed=3)
+    assert len(run(journal.with_name("none"), 9, Budget.start(60), needs=lambda _: 99.0)) == 1
+    assert [t.state for t in study.trials] == [TrialState.COMPLETE] + [TrialState.PRUNED] * 3
+
+
 def kill_at(journal: Path, number: int, *, hard: bool) -> None:
     """Run until trial `number`, and stop there: as Ctrl-C does, or leaving the trial running as kill -9 does."""
     study = open_study(journal, SPACE, seed=3)
