@@ -23,6 +23,16 @@ class Example:
     """Empty: a negative image, which is kept."""
     group: str = ""
     """Images of one group stay on one side of every split; empty: the image alone."""
+    image_hw: tuple[int, int] | None = None
+    """Pixels, where they are known without decoding."""
+
+    @property
+    def hw(self) -> tuple[int, int]:
+        """Height and width, pixels."""
+        if self.image_hw:
+            return self.image_hw
+        height, width = self.pixels().shape[:2]
+        return height, width
 
 
 def truth(example: Example, labels: Sequence[str]) -> Boxes:

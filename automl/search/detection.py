@@ -67,6 +67,7 @@ def search(
     progress: Progress = lambda _: None,
     check: Check = lambda: None,
     threads: int = 0,
+    left: Callable[[], float] | None = None,
     family: str = "yolov8n",
     rules: Space | None = None,
 ) -> DetectionResult:
@@ -74,15 +75,18 @@ def search(
 
     weights: the base network's ONNX file. journal: Optuna's journal; a second call with the same file and images
     continues the search (its budget is its own). progress gets `{"stage", "trial", "fold", "epoch", "epochs", "best",
-    "left_s"}`. check raises to cancel. Raises EmptyDataError, TrainingError, JobCancelled.
+    "left_s"}`. check raises to cancel.
+    left: seconds left now, where that may change while the search goes on. Raises EmptyDataError, TrainingError,
+    JobCancelled.
     """
     if not any(example.boxes for example in train_examples):
         raise EmptyDataError("none of the training images has a box", hint="label at least a few images")
+    end = time.monotonic() + budget_s
     run = _Search(
         examples=list(train_examples),
         labels=tuple(labels),
         weights=weights,
-        end=time.monotonic() + budget_s,
+        left=left or (lambda: end - time.monotonic()),
         budget_s=budget_s,
         trials=trials,
         seed=seed,
@@ -101,7 +105,7 @@ class _Search:
     examples: list[Example]
     labels: tuple[str, ...]
     weights: Path
-    end: float
+    left: Callable[[], float]
     budget_s: float
     trials: int
     seed: int
@@ -111,6 +115,11 @@ class _Search:
     threads: int
     family: Any
     rules: Space
+
+    @property
+    def end(self) -> float:
+        """The `time.monotonic()` at which the search has to be over, as things stand."""
+        return time.monotonic() + self.left()
 
     def result(self) -> DetectionResult:
         started = time.monotonic()
@@ -146,13 +155,14 @@ class _Search:
     def _study(self) -> Any:
         import optuna
         from optuna.storages import JournalStorage
-        from optuna.storages.journal import JournalFileBackend
+
+        from tenshot.automl.search.study import opened
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.journal.parent.mkdir(parents=True, exist_ok=True)
         study = optuna.create_study(
             study_name=STUDY,
-            storage=JournalStorage(JournalFileBackend(str(self.journal))),
+            storage=JournalStorage(opened(self.journal)),
             direction="maximize",
             pruner=optuna.pruners.MedianPruner(n_startup_trials=4),
             load_if_exists=True,
@@ -174,7 +184,7 @@ class _Search:
         if found != mine:
             raise TrainingError(
                 f"{self.journal} belongs to a search over other images, labels or settings",
-                hint="give this training a journal of its own",
+                hint="begin a new training, without --resume",
             )
         study.set_user_attr("fingerprint", mine)
 

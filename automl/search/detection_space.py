@@ -131,7 +131,7 @@ def _small_side(examples: Sequence[Example]) -> float:
     label with the smallest boxes if that is smaller. 0 without a box."""
     sides: dict[str, list[float]] = {}
     for example in examples:
-        height, width = example.pixels().shape[:2] if example.boxes else (1, 1)
+        height, width = example.hw if example.boxes else (1, 1)
         for box in example.boxes:
             side = math.sqrt(box.width * width * box.height * height) / max(height, width)
             sides.setdefault(box.label, []).append(side)

@@ -51,7 +51,7 @@ def _limited(
     whole, most = map50(outcome), max(len(boxes) for boxes in outcome.truth)
     for limit in sorted(limits):
         shorter = replace(outcome, predictions=tuple(_first(boxes, limit) for boxes in outcome.predictions))
-        if limit >= 2 * most and map50(shorter) >= whole - 0.002:
+        if limit >= 2 * most and map50(shorter) >= whole - LOSS:
             return replace(how, max_detections=limit), shorter
     return how, outcome
 

@@ -100,7 +100,14 @@ def detector(job: Assignment) -> Trained:
     from tenshot.automl.search.detection import search
 
     examples = [
-        Example(entry.image, _loader(job, entry), entry.boxes, str(job.groups[entry.image])) for entry in job.entries
+        Example(
+            entry.image,
+            _loader(job, entry),
+            entry.boxes,
+            str(job.groups[entry.image]),
+            (entry.height_px, entry.width_px),
+        )
+        for entry in job.entries
     ]
     base = "nudenet_yolov8n"
     found = search(
@@ -108,6 +115,7 @@ def detector(job: Assignment) -> Trained:
         job.labels,
         weights=fetch.ensure(job.workspace, base),
         budget_s=max(1.0, job.budget.left),
+        left=lambda: job.budget.left,
         trials=job.trials,
         seed=job.seed,
         journal=job.study / "journal.log",

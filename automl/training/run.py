@@ -10,6 +10,7 @@ import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from time import process_time
 from typing import TYPE_CHECKING, Any
 
 from tenshot.automl.base import catalogue
@@ -21,7 +22,7 @@ from tenshot.automl.evaluation.outcomes import Outcome
 from tenshot.automl.outcome import observe, parity
 from tenshot.automl.predictor import Predictor
 from tenshot.automl.scores import Calibration
-from tenshot.automl.search.budget import Budget
+from tenshot.automl.search.budget import Budget, slowness
 from tenshot.automl.training import card
 from tenshot.automl.training.learn import LEARNERS, Assignment, Progress
 from tenshot.automl.training.steps import Stopwatch
@@ -43,8 +44,10 @@ ADVISED = 10
 PARITY_IMAGES = 16
 PARITY_LIMIT = 1e-3
 FINISHING_S = 12.0
-"""Export, parity, tracking and report, measured on two cores; the test split comes on top."""
+"""Export, parity, tracking and report, measured on two cores with nothing else to do; the test split comes on top."""
 SECONDS_PER_TEST_IMAGE = 0.05
+MOST_OF_BUDGET = 0.5
+"""Largest share that is kept for finishing: a small budget is still one for a search."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +126,11 @@ class _Run:
         return tuple(sorted(names))
 
     def _learn(self, train: list[Entry], labels: tuple[str, ...], started: Budget, tests: int) -> Trained:
-        reserve = min(FINISHING_S + SECONDS_PER_TEST_IMAGE * tests, 0.5 * started.seconds)
+        alone, cpu = FINISHING_S + SECONDS_PER_TEST_IMAGE * tests, process_time()
+
+        def reserve() -> float:
+            return min(alone * slowness(started.spent, process_time() - cpu), MOST_OF_BUDGET * started.seconds)
+
         job = Assignment(
             workspace=self.workspace,
             task=self.project.task,
@@ -131,7 +138,7 @@ class _Run:
             labels=labels,
             groups=near_duplicate_groups(self.workspace, train),
             load=self.images.load,
-            budget=Budget(started.seconds - reserve, started.started),
+            budget=replace(started, reserve=reserve),
             trials=int(self.payload["trials"]),
             seed=int(self.payload["seed"]),
             threads=self.workspace.settings.training.threads or os.cpu_count() or 1,
