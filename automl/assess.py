@@ -80,6 +80,7 @@ class _Reading:
 
 
 def view(found: dict[str, Any]) -> list[Any]:
+    from rich.markup import escape
     from rich.table import Table
 
     from tenshot.automl.listing import interval_text
@@ -92,8 +93,9 @@ def view(found: dict[str, Any]) -> list[Any]:
     for row in found["labels"]:
         cells = [row.get(key) for key in ("precision", "recall", "f1", "ap50" if "ap50" in row else "ap")]
         numbers = ["–" if value is None else f"{value:.3f}" for value in cells]
-        labels.add_row(row["label"], str(row["images"]), f"{100 * row['threshold']:.1f}", *numbers)
+        labels.add_row(escape(row["label"]), str(row["images"]), f"{100 * row['threshold']:.1f}", *numbers)
     notes = [f"[yellow]![/] {found['refused_count']} records were refused"] if found["refused_count"] else []
     if found["unknown_labels"]:
-        notes.append(f"[yellow]![/] labels that the version does not know: {', '.join(found['unknown_labels'])}")
+        unknown = escape(", ".join(found["unknown_labels"]))
+        notes.append(f"[yellow]![/] labels that the version does not know: {unknown}")
     return [shown, labels, *notes]

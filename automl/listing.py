@@ -43,12 +43,13 @@ def version_row(version: ModelVersion) -> dict[str, Any]:
 
 
 def table(rows: list[dict[str, Any]]) -> Table:
+    from rich.markup import escape
     from rich.table import Table
 
     shown = Table("version", "status", "result", "measured on", "trained")
     for row in rows:
         name = " ".join([f"[bold]{row['version']}[/]", *row["aliases"]])
-        status = row["status"] + (f"\n[dim]{row['message']}[/]" if row["message"] else "")
+        status = row["status"] + (f"\n[dim]{escape(row['message'])}[/]" if row["message"] else "")
         took = f"{row['seconds']:.0f} s\n" if row["seconds"] else ""
         shown.add_row(name, status, _result(row), row["measured_on"] or "–", f"{took}[dim]{row['created']}[/]")
     return shown
@@ -135,6 +136,7 @@ def comparison_view(found: dict[str, Any]) -> list[Any]:
 
 def training_view(document: dict[str, Any]) -> list[Any]:
     """What `tenshot train` shows at its end."""
+    from rich.markup import escape
     from rich.table import Table
 
     ref = f"{document['project']}@{document['version']}"
@@ -145,6 +147,6 @@ def training_view(document: dict[str, Any]) -> list[Any]:
         shown.add_row(f"{mark}{name}", f"{value:.3f}", interval_text(document["intervals"].get(name)), unproven)
     limits = Table("label", "threshold")
     for name, value in document["thresholds"].items():
-        limits.add_row(name, f"{100 * value:.1f}")
+        limits.add_row(escape(name), f"{100 * value:.1f}")
     done = f"{document['trials']} trials in {document['seconds']:.0f} s · next: tenshot report {ref} --open · "
-    return [shown, limits, *(f"[yellow]![/] {w}" for w in document["warnings"]), done + f"tenshot start {ref}"]
+    return [shown, limits, *(f"[yellow]![/] {escape(w)}" for w in document["warnings"]), done + f"tenshot start {ref}"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,8 @@ from tenshot.datasets.images import ImageStore
 from tenshot.projects.errors import StoreError
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from tenshot.automl.training.run import Result
     from tenshot.automl.trials import Trial
     from tenshot.projects.records import DatasetVersion
@@ -154,20 +157,22 @@ def _log_plots(result: Result) -> None:
     evaluation = result.evaluation
     if evaluation is None or evaluation.confusion is None:
         return
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(figsize=(5, 5))
-    axes.imshow(evaluation.confusion, cmap="Blues")
-    names = result.manifest.labels
-    axes.set(xticks=range(len(names)), yticks=range(len(names)), xlabel="predicted", ylabel="truth")
-    axes.set_xticklabels(names, rotation=60, ha="right")
-    axes.set_yticklabels(names)
-    figure.tight_layout()
+    figure = confusion_figure(evaluation.confusion, result.manifest.labels)
     mlflow.log_figure(figure, "confusion.png")
-    pyplot.close(figure)
+
+
+def confusion_figure(confusion: list[list[int]], names: Sequence[str]) -> Figure:
+    import matplotlib as mpl
+    from matplotlib.figure import Figure  # not pyplot: no global state, no display
+
+    with mpl.rc_context({"text.parse_math": False}):  # a label with two dollar signs is no formula
+        figure = Figure(figsize=(5, 5), layout="tight")
+        axes = figure.subplots()
+        axes.imshow(confusion, cmap="Blues")
+        axes.set(xticks=range(len(names)), yticks=range(len(names)), xlabel="predicted", ylabel="truth")
+        axes.set_xticklabels(names, rotation=60, ha="right")
+        axes.set_yticklabels(names)
+    return figure
 
 
 def _log_trials(experiment: str, parent: str, trials: list[Trial]) -> None:

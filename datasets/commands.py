@@ -102,7 +102,7 @@ def export(
 
     count = exports.export(Workspace.current(), name, path, format, split=split, number=version)
     document = {"project": name, "path": str(path), "format": format, "images": count}
-    console.emit(document, lambda: f"wrote {count} images to {path} as {format}")
+    console.emit(document, lambda: _exported_view(count, path, format))
 
 
 def _import_as_job(workspace: Workspace, name: str, options: dict[str, Any]) -> ImportReport:
@@ -171,6 +171,8 @@ class _bar:
 
 
 def _import_view(report: ImportReport) -> list[Any]:
+    from rich.text import Text
+
     made = (
         f"dataset version {report.version}"
         if report.created
@@ -180,9 +182,15 @@ def _import_view(report: ImportReport) -> list[Any]:
         f"{report.project}: {made} with {report.train} train and {report.test} test images",
         f"imported {report.imported}, duplicates {report.duplicates}, refused {len(report.refused)}"
         + (f", boxes clipped {report.clipped_boxes}" if report.clipped_boxes else ""),
-        f"labels: {', '.join(report.labels) or 'none'}",
+        Text(f"labels: {', '.join(report.labels) or 'none'}"),
     ]
     return [*lines, _refused_table(report.refused)] if report.refused else lines
+
+
+def _exported_view(count: int, path: Path, format: str) -> Any:
+    from rich.text import Text
+
+    return Text(f"wrote {count} images to {path} as {format}")
 
 
 def _refused_table(refused: list[Any]) -> Any:
@@ -221,7 +229,7 @@ def _version_view(name: str, record: DatasetVersion) -> list[Any]:
         table.add_row(Text(label), *(str(stats[split]["labels"].get(label, 0)) for split in ("train", "test")))
     counts = ", ".join(f"{side['images']} {split}" for split, side in stats.items())
     head = f"{name}, dataset version {record.number}: {counts} images"
-    return [head, f"from {record.source}, {iso(record.created_at)}", table]
+    return [head, Text(f"from {record.source}, {iso(record.created_at)}"), table]
 
 
 def _versions_view(records: list[DatasetVersion]) -> Any:

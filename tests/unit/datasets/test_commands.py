@@ -110,3 +110,14 @@ def test_failures(photos, workspace, tmp_path):
     (job,) = workspace.store.jobs(project="p")
     assert job.status is JobStatus.FAILED
     assert "EmptyDataError" in job.message
+
+
+def test_labels_are_no_markup(workspace, tmp_path):
+    workspace.store.create_project("p", Task.CLASSIFICATION, at=0)
+    for n, label in enumerate(("[b]", "[red]apple")):
+        (tmp_path / "[x]" / label).mkdir(parents=True)
+        pixels = np.random.default_rng(n).integers(0, 255, (20, 30, 3), np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "[x]" / label / "a.png")
+    assert "labels: [b], [red]apple" in run("import", "p", tmp_path / "[x]", as_json=False)
+    assert "[x]" in run("show", "p", as_json=False)
+    assert "[x]" in run("export", "p", tmp_path / "out[x]", "--format", "csv", as_json=False)
