@@ -6,7 +6,8 @@ TENSHOT_HOME/
     images/ab/abcdef….jpg|png  content-addressed images
     snapshots/<sha256>.jsonl   entries of dataset versions
     models/<project>/<version>/bundle/   what is served
-    models/<project>/<version>/study/    the search's journal, out-of-fold scores, report
+    models/<project>/<version>/study/    the search's journal, out-of-fold scores
+    models/<project>/<version>/report.html
     endpoints/<project>@<version>/       logs and usage journals of endpoints
     features/                  cached features of frozen backbones
 """
