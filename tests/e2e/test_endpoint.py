@@ -475,6 +475,7 @@ def test_a_server_that_keeps_crashing_fails_with_the_reason(tmp_path):
         os.kill(server_of(endpoint), signal.SIGKILL)
         until(lambda: status(workspace) is not VersionStatus.RUNNING, "the crash is seen")
     until(lambda: status(workspace) is VersionStatus.FAILED, "given up")
+    until(lambda: not workspace.store.endpoints(), "off the record, a moment later")
     [view] = control.endpoints(workspace)
     assert (view.state, view.endpoint) == (VersionStatus.FAILED, None)
     assert "signal 9" in view.message
