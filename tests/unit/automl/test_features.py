@@ -47,6 +47,19 @@ def test_columns_are_in_the_order_of_the_stages(extractor: Extractor) -> None:
     assert np.array_equal(every, np.arange(len(every)))
 
 
+def test_what_comes_from_disk_says_nothing_about_the_pace(extractor: Extractor, draw: Draw) -> None:
+    pictures = [Picture(f"pace{k}", lambda k=k: draw(k, "red")) for k in range(2)]  # type: ignore[misc]
+    assert extractor.missing(pictures, "crop", 3) == 6
+    assert extractor.missing(pictures, "plain", 3) == 2
+    extractor.features(pictures[:1], "crop", 3, never)
+    assert extractor.missing(pictures, "crop", 3) == 3
+    pace = extractor.seconds_per_view
+    assert pace is not None
+    assert pace > 0
+    extractor.features(pictures[:1], "crop", 3, never)
+    assert extractor.seconds_per_view == pace
+
+
 def test_second_time_from_disk(extractor: Extractor, draw: Draw) -> None:
     decoded = []
 
