@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,9 @@ from pytest_socket import socket_allow_hosts
 
 from tenshot.projects import console
 from tenshot.projects.workspace import Workspace
+
+# As `tenshot train` does it: idle threads of torch must not spin on the cores that the processes under test need.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 TIMEOUT_S = 60
 SLOW_TIMEOUT_S = 900
