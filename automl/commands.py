@@ -19,8 +19,16 @@ def train(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Project to train.")],
     budget: Annotated[str | None, typer.Option(help="Wall-clock time, for instance 90s, 5m or 1h.")] = None,
     trials: Annotated[int | None, typer.Option(min=1, help="Most trials of the search.")] = None,
-    seed: Annotated[int, typer.Option(help="One seed gives one result on one machine.")] = 0,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the last training that did not finish, with the budget, trials and seed it began with.")] = False,
+    seed: Annotated[
+        int, typer.Option(help="One seed gives one result where --trials, not the budget, ends the search.")
+    ] = 0,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Go on with the last training that did not finish, with the budget, trials and seed it began with.",
+        ),
+    ] = False,
 ) -> None:
     """Train a new version of a project: search, evaluate, register."""
     from tenshot.automl.training import launch, progress

@@ -2,7 +2,7 @@
 
 A backbone is a list of stages. A *tap* is the pooled output of one stage: the last stage gives what the network was
 pretrained for (average pooling); an earlier one gives average, maximum and standard deviation of its maps, which tell
-more about texture and small defects (measured in docs/benchmarks.md).
+more about texture and small defects (measured: docs/classification-recipe.md).
 """
 
 from __future__ import annotations

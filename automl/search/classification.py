@@ -139,7 +139,7 @@ class Search:
             cost=lambda: max(pace[-5:], default=0.0), on_trial=lambda s: self._report("heads", s),
         )  # fmt: skip
         self.records += studies.records(study)
-        return self._rescored(study, dict(space.default))
+        return self._rescored(study, [dict(row) for row in (space.default, *space.known)])
 
     def _affordable(self, space: Space) -> Space:
         """The backbones and policies whose features fit the budget, the default's first."""
@@ -176,23 +176,26 @@ class Search:
         self.best_accuracy = max(self.best_accuracy, self._accuracy(found[0]))
         return float(np.mean([f.value for f in found])), float(np.mean([f.sd for f in found]))
 
-    def _rescored(self, study: Any, default: dict[str, Any]) -> dict[str, Any]:
-        """The best of the top few on folds that none of them was chosen by, if it beats the default there by more
-        than one standard error; else the default, also where there is no time to find out. With ten images most
-        winners are lucky ones."""
+    def _rescored(self, study: Any, known: list[dict[str, Any]]) -> dict[str, Any]:
+        """The best of the top few on folds that none of them was chosen by, if it beats the best of the known-good
+        recipes there by more than one standard error; else that recipe. With ten images most winners are lucky ones.
+        Where there is no time to find out it is the default, the first of `known`."""
         fresh = [self._folds(self.seed + 500 + r) for r in range(FRESH_REPEATS)]
-        candidates = [params for params in studies.best_params(study, RESCORED) if params != default]
+        candidates = [params for params in studies.best_params(study, RESCORED) if params not in known]
         limit, each = self.budget.until(RESCORED_SHARE), max(self._trial_s, default=0.0)
-        if not candidates or limit.left < 2 * each:
-            return default
-        rival = self._losses(default, fresh)
+        if limit.left < len(known) * each:
+            return known[0]
+        rivals = [self._losses(params, fresh) for params in known]
+        rival = int(np.argmin([row.mean() for row in rivals]))
         losses: list[Floats] = []
         for params in candidates:
-            if losses and limit.left < each:
+            if limit.left < each:
                 break
             losses.append(self._losses(params, fresh))
+        if not losses:
+            return known[rival]
         best = int(np.argmin([row.mean() for row in losses]))
-        return candidates[best] if clearly_better(losses[best], rival) else default
+        return candidates[best] if clearly_better(losses[best], rivals[rival]) else known[rival]
 
     def _losses(self, params: dict[str, Any], repeats: Sequence[list[Fold]]) -> Floats:
         """[N] mean loss of each image over the repeats."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
@@ -26,10 +26,13 @@ class Space:
     kind: str
     choices: Choices
     default: Mapping[str, Any]
+    known: tuple[Mapping[str, Any], ...] = ()
+    """Other recipes that are known to be good somewhere, tried next."""
 
     def narrowed(self, **choices: list[Any]) -> Space:
-        """With fewer choices, for instance those that the budget allows."""
-        return Space(self.kind, {**self.choices, **choices}, self.default)
+        """With fewer choices, for instance those that the budget allows, and the known recipes that they allow."""
+        fewer = {**self.choices, **choices}
+        return replace(self, choices=fewer, known=tuple(row for row in self.known if _misfit(fewer, row) is None))
 
     def suggest(self, trial: optuna.Trial) -> dict[str, Any]:
         return {key: self._suggest(trial, key, values) for key, values in self.choices.items()}
@@ -41,19 +44,35 @@ class Space:
 
 
 def load(name: str) -> dict[str, Space]:
-    """The kinds of `configs/search_spaces/<name>.yaml`. Raises SettingsError for a default that no choice allows."""
+    """The kinds of `configs/search_spaces/<name>.yaml`. Raises SettingsError for a recipe that no choice allows."""
     document = yaml.safe_load((files("tenshot.configs") / "search_spaces" / f"{name}.yaml").read_text("utf-8"))
-    defaults = document.pop("default")
-    return {kind: Space(kind, choices, _checked(kind, choices, defaults[kind])) for kind, choices in document.items()}
+    defaults, known = document.pop("default"), document.pop("known", {})
+    return {
+        kind: Space(
+            kind,
+            choices,
+            _checked(kind, choices, defaults[kind]),
+            tuple(_checked(kind, choices, row) for row in known.get(kind, ())),
+        )
+        for kind, choices in document.items()
+    }
 
 
-def _checked(kind: str, choices: Choices, default: Mapping[str, Any]) -> Mapping[str, Any]:
-    for key in sorted(set(default) ^ set(choices)):
-        raise SettingsError(f"search space {kind}: {key!r} is only in one of the choices and the default",
+def _checked(kind: str, choices: Choices, recipe: Mapping[str, Any]) -> Mapping[str, Any]:
+    for key in sorted(set(recipe) ^ set(choices)):
+        raise SettingsError(f"search space {kind}: {key!r} is only in one of the choices and the recipe",
                             hint=did_you_mean(key, choices))  # fmt: skip
-    for key, value in default.items():
+    misfit = _misfit(choices, recipe)
+    if misfit is not None:
+        raise SettingsError(f"search space {kind}: recipe {misfit}={recipe[misfit]!r} is not among {choices[misfit]}")
+    return recipe
+
+
+def _misfit(choices: Choices, recipe: Mapping[str, Any]) -> str | None:
+    """The first key of a recipe whose value the choices do not allow."""
+    for key, value in recipe.items():
         low_high = choices[key]
         fits = low_high[0] <= value <= low_high[1] if key in LOG_RANGES else value in low_high
         if not fits:
-            raise SettingsError(f"search space {kind}: default {key}={value!r} is not among {low_high}")
-    return default
+            return key
+    return None

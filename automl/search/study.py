@@ -38,8 +38,9 @@ def open_study(journal: Path, space: Space, *, seed: int, direction: str = "mini
         sampler=optuna.samplers.TPESampler(seed=seed + done, n_startup_trials=STARTUP_TRIALS),
     )
     study.set_user_attr(CHOICES, {key: list(values) for key, values in space.choices.items()})
-    if not _tries(study, space.default):
-        study.enqueue_trial(dict(space.default))
+    for recipe in (space.default, *space.known):
+        if not _tries(study, recipe):
+            study.enqueue_trial(dict(recipe))
     return study
 
 

@@ -174,8 +174,8 @@ def test_shipped_spaces(name: str) -> None:
 @pytest.mark.parametrize(
     ("default", "message"),
     [
-        pytest.param({"head": "c", "strength": 1.0}, "default head='c' is not among", id="not a choice"),
-        pytest.param({"head": "a", "strength": 1e9}, "default strength=1000000000.0", id="out of range"),
+        pytest.param({"head": "c", "strength": 1.0}, "recipe head='c' is not among", id="not a choice"),
+        pytest.param({"head": "a", "strength": 1e9}, "recipe strength=1000000000.0", id="out of range"),
         pytest.param({"head": "a"}, "'strength' is only in one", id="missing"),
         pytest.param({"head": "a", "strength": 1.0, "heads": 1}, "'heads' is only in one", id="unknown"),
     ],
