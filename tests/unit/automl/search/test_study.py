@@ -43,6 +43,18 @@ def test_default_first(journal: Path) -> None:
     assert run(journal, 4)[0] == SPACE.default
 
 
+def test_known_recipes_come_next(journal: Path) -> None:
+    known = ({"strength": 3.0, "head": "a"}, {"strength": 2.0, "head": "b"})
+    space = Space("toy", SPACE.choices, SPACE.default, known)
+    assert run(journal, 3, space=space) == [SPACE.default, *known]
+    assert all(p not in (SPACE.default, *known) for p in run(journal, 4, space=space))
+
+
+def test_known_recipe_that_the_choices_do_not_allow_is_dropped() -> None:
+    known = ({"strength": 3.0, "head": "a"}, {"strength": 2.0, "head": "b"})
+    assert Space("toy", SPACE.choices, SPACE.default, known).narrowed(head=["b"]).known == known[1:]
+
+
 def test_same_seed_same_trials(journal: Path, tmp_path: Path) -> None:
     one, same = run(journal, 8), run(tmp_path / "same.log", 8)
     assert one == same
