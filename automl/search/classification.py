@@ -2,7 +2,7 @@
 
 Frozen features and linear heads first: a trial takes milliseconds. Their best few are scored again on fresh folds, so
 that the luckiest of many does not win by its luck. Then, as far as the budget goes, the last stages are fine-tuned.
-What departs from the default must be better by more than one standard error of the paired difference.
+What departs from the known-good recipes must be better by more than two standard errors of the paired difference.
 """
 
 from __future__ import annotations
@@ -45,6 +45,8 @@ FRESH_REPEATS = 2
 SMALL = 60
 """Up to so many images, a trial is scored on three repeats of its folds instead of one."""
 TUNE_FOLDS = 3
+SURE = 2.0
+"""Standard errors: the challenger is the best of several, one of which is easily one error ahead by luck."""
 
 
 @dataclass(frozen=True)
@@ -74,9 +76,9 @@ def score(data: Learning, logits: Floats) -> Score:
 
 
 def clearly_better(losses: Floats, rivals: Floats) -> bool:
-    """Whether the mean of the paired differences is more than one standard error in favour of `losses`."""
+    """Whether the mean of the paired differences is more than two standard errors in favour of `losses`."""
     gain = rivals - losses
-    return bool(gain.mean() > gain.std(ddof=1) / np.sqrt(len(gain)))
+    return bool(gain.mean() > SURE * gain.std(ddof=1) / np.sqrt(len(gain)))
 
 
 class Search:
@@ -178,7 +180,7 @@ class Search:
 
     def _rescored(self, study: Any, known: list[dict[str, Any]]) -> dict[str, Any]:
         """The best of the top few on folds that none of them was chosen by, if it beats the best of the known-good
-        recipes there by more than one standard error; else that recipe. With ten images most winners are lucky ones.
+        recipes there by more than two standard errors; else that recipe. With ten images most winners are lucky ones.
         Where there is no time to find out it is the default, the first of `known`."""
         fresh = [self._folds(self.seed + 500 + r) for r in range(FRESH_REPEATS)]
         candidates = [params for params in studies.best_params(study, RESCORED) if params not in known]
