@@ -92,18 +92,19 @@ def _complete_lines(path: Path, offset: int, most_bytes: int = MOST_BYTES) -> by
 
 
 def _records(lines: bytes, path: Path) -> list[UsageRecord]:
-    """One for each operation and minute, at the start of the minute; its id is that of the first line in it."""
+    """One for each operation and minute, with the time and the id of the first line in it: what asks for the usage since
+    before that line gets all of it."""
     project, _, version = path.parent.name.rpartition("@")
-    sums: dict[tuple[float, str], tuple[str, int]] = {}
+    sums: dict[tuple[float, str], tuple[str, float, int]] = {}
     for line in lines.decode("utf-8", "replace").splitlines():
         if parsed := _parse(line):
             token, at, operation, quantity = parsed
             minute = at // MINUTE_S * MINUTE_S
-            first, counted = sums.get((minute, operation), (token, 0))
-            sums[minute, operation] = first, counted + quantity
+            first, begun, counted = sums.get((minute, operation), (token, at, 0))
+            sums[minute, operation] = first, begun, counted + quantity
     return [
-        UsageRecord(f"journal-{token}", "image", project, int(version), operation, quantity, minute, minute)
-        for (minute, operation), (token, quantity) in sums.items()
+        UsageRecord(f"journal-{token}", "image", project, int(version), operation, quantity, begun, begun)
+        for (_, operation), (token, begun, quantity) in sums.items()
     ]
 
 

