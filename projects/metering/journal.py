@@ -92,8 +92,8 @@ def _complete_lines(path: Path, offset: int, most_bytes: int = MOST_BYTES) -> by
 
 
 def _records(lines: bytes, path: Path) -> list[UsageRecord]:
-    """One for each operation and minute, with the time and the id of the first line in it: what asks for the usage since
-    before that line gets all of it."""
+    """One for each operation and minute, with the time and the id of the first line in it: whoever asks for the usage
+    from before that line on gets all of it."""
     project, _, version = path.parent.name.rpartition("@")
     sums: dict[tuple[float, str], tuple[str, float, int]] = {}
     for line in lines.decode("utf-8", "replace").splitlines():
