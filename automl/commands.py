@@ -22,22 +22,30 @@ def train(
     seed: Annotated[
         int, typer.Option(help="One seed gives one result where --trials, not the budget, ends the search.")
     ] = 0,
+    min_precision: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Choose thresholds that reach this precision, where possible.")
+    ] = 0.0,
+    min_recall: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Choose thresholds that reach this recall, where possible.")
+    ] = 0.0,
     resume: Annotated[
         bool,
         typer.Option(
             "--resume",
-            help="Go on with the last training that did not finish, with the budget, trials and seed it began with.",
+            help="Go on with the last training that did not finish, with the options that it began with.",
         ),
     ] = False,
 ) -> None:
     """Train a new version of a project: search, evaluate, register."""
     from tenshot.automl.training import launch, progress
+    from tenshot.automl.training.options import Options
     from tenshot.projects.durations import parse_duration
 
     workspace = Workspace.current()
     budget_s = parse_duration(budget) if budget else workspace.settings.training.budget_s
+    options = Options(budget_s, trials, seed, min_precision=min_precision, min_recall=min_recall)
     with progress.bar(budget_s) as show:
-        version = launch.launch(workspace, name, budget_s=budget_s, trials=trials, seed=seed, resume=resume, show=show)
+        version = launch.launch(workspace, name, options, resume=resume, show=show)
     document = launch.document(version)
     console.emit(document, lambda: _training_view(document))
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tenshot.automl.training.learn import Progress
+from tenshot.automl.training.options import Options
 from tenshot.projects import clock, extras, jobs
 from tenshot.projects.errors import JobCancelled, JobNotFound, TrainingError
 from tenshot.projects.status import JobStatus, VersionStatus
@@ -18,9 +20,10 @@ KIND = "train"
 
 
 def launch(
-    workspace: Workspace, project: str, *, budget_s: float, trials: int | None, seed: int, resume: bool, show: Progress
+    workspace: Workspace, project: str, options: Options, *, resume: bool = False, show: Progress
 ) -> ModelVersion:
-    """Train in this process and return the trained version.
+    """Train in this process and return the trained version. `resume` goes on with the last training that did not
+    finish, with the options that it began with.
 
     Raises MissingDependencyError before anything is created, ProjectNotFound, DatasetNotFound, TrainingError (with the
     reason), JobCancelled.
@@ -30,7 +33,7 @@ def launch(
     if resume:
         job = _left_behind(workspace, project)
     else:
-        job = enqueue(workspace, project, budget_s=budget_s, trials=trials, seed=seed)
+        job = enqueue(workspace, project, options)
     finished = run(workspace, job.id, show)
     if finished is None:
         raise TrainingError(f"job {job.id} was taken by another process", hint="see: tenshot jobs list")
@@ -40,16 +43,12 @@ def launch(
     return workspace.store.version(project, int(finished.version or 0))
 
 
-def enqueue(workspace: Workspace, project: str, *, budget_s: float, trials: int | None, seed: int) -> Job:
+def enqueue(workspace: Workspace, project: str, options: Options) -> Job:
     """A new version of the newest dataset, and a queued job for it."""
     store, at = workspace.store, clock.now()
     dataset = store.dataset_version(project)
-    payload = {
-        "budget_s": budget_s,
-        "trials": trials or workspace.settings.training.trials,
-        "seed": seed,
-        "dataset_version": dataset.number,
-    }
+    whole = replace(options, trials=options.trials or workspace.settings.training.trials)
+    payload = {**whole.to_payload(), "dataset_version": dataset.number}
     return store.enqueue_training(project, dataset_version=dataset.number, payload=payload, at=at)
 
 

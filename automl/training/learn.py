@@ -6,7 +6,7 @@ learn(job: Assignment) -> Trained
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +46,10 @@ class Assignment:
     """Folder of the search's journal."""
     progress: Progress
     check: Callable[[], None]
+    base: str | None = None
+    """See `Options.base`."""
+    space: Mapping[str, Any] = field(default_factory=dict)
+    """See `Options.space`."""
 
 
 Learn = Callable[[Assignment], Trained]

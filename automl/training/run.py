@@ -25,6 +25,7 @@ from tenshot.automl.scores import Calibration
 from tenshot.automl.search.budget import Budget, slowness
 from tenshot.automl.training import card
 from tenshot.automl.training.learn import LEARNERS, Assignment, Progress
+from tenshot.automl.training.options import Options
 from tenshot.automl.training.steps import Stopwatch
 from tenshot.automl.training.trained import Trained
 from tenshot.datasets import snapshots
@@ -91,7 +92,7 @@ class _Run:
         self.number = context.job.version
         self.context = context
         self.workspace = context.workspace
-        self.payload = context.job.payload
+        self.options = Options.from_payload(context.job.payload)
         self.project = self.workspace.store.project(context.job.project)
         self.show = show
         self.watch = Stopwatch()
@@ -101,9 +102,11 @@ class _Run:
 
     def details(self) -> dict[str, Any]:
         """Do it all; returns what the store keeps of it."""
-        started = Budget.start(float(self.payload["budget_s"]))
+        started = Budget.start(self.options.budget_s)
         with self.watch.step("data"):
-            dataset = self.workspace.store.dataset_version(self.project.name, self.payload["dataset_version"])
+            dataset = self.workspace.store.dataset_version(
+                self.project.name, self.context.job.payload["dataset_version"]
+            )
             train = [e for e in snapshots.entries(self.workspace, dataset, split="train") if e.labeled]
             test = [e for e in snapshots.entries(self.workspace, dataset, split="test") if e.labeled]
             labels = self._labels(train)
@@ -139,10 +142,12 @@ class _Run:
             groups=near_duplicate_groups(self.workspace, train),
             load=self.images.load,
             budget=replace(started, reserve=reserve),
-            trials=int(self.payload["trials"]),
-            seed=int(self.payload["seed"]),
+            trials=self.options.trials or self.workspace.settings.training.trials,
+            seed=self.options.seed,
             threads=self.workspace.settings.training.threads or os.cpu_count() or 1,
             study=self.directory / "study",
+            base=self.options.base,
+            space=self.options.space,
             progress=self._progress,
             check=self.context.check,
         )
@@ -159,7 +164,7 @@ class _Run:
     def _finish(self, dataset: DatasetVersion, trained: Trained, train: list[Entry], test: list[Entry]) -> Result:
         scaling = calibrations.fit(trained.oof) if trained.oof else _uncalibrated(self.project.task)
         oof = calibrations.apply_to(trained.oof, scaling) if trained.oof else None
-        limits = thresholds.choose(oof) if oof else dict.fromkeys(trained.labels, 0.5)
+        limits = self._thresholds(oof) if oof else dict.fromkeys(trained.labels, 0.5)
         with self.watch.step("export"):
             self._progress({"stage": "export"})
             manifest, predictor = self._export(dataset, trained, scaling, limits, train)
@@ -178,6 +183,9 @@ class _Run:
         return Result(
             version, trained, manifest, oof, oof_evaluation, seen, seen_evaluation, self.watch.seconds, self.warnings
         )
+
+    def _thresholds(self, oof: Outcome) -> dict[str, float]:
+        return thresholds.choose(oof, min_precision=self.options.min_precision, min_recall=self.options.min_recall)
 
     def _judges(self, entry: Entry, labels: tuple[str, ...]) -> bool:
         """A single-label image whose label the model does not know has no right answer."""
@@ -200,7 +208,7 @@ class _Run:
             project=self.project.name, version=self.number, task=self.project.task, labels=trained.labels,
             thresholds=limits, calibration=scaling, input=trained.input, suppression=trained.suppression,
             base=Base(row.name, row.sha256, row.licence, row.source.text), dataset_version=dataset.number,
-            dataset_sha256=dataset.snapshot_sha256, created_at=clock.now(), seed=int(self.payload["seed"]),
+            dataset_sha256=dataset.snapshot_sha256, created_at=clock.now(), seed=self.options.seed,
             details={"params": trained.params},
         )  # fmt: skip
         manifest = write_manifest(partial, manifest)

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from tenshot.automl.training import launch
+from tenshot.automl.training.options import Options
 from tenshot.datasets.ingest import import_dataset
 from tenshot.projects import cli
 from tenshot.projects.status import Task
@@ -78,7 +79,7 @@ def trained(shared: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Work
     shared.store.create_project("discs", Task.CLASSIFICATION, at=1.0)
     import_dataset(shared, "discs", data)
     for seed in (0, 1):
-        launch.launch(shared, "discs", budget_s=15.0, trials=3, seed=seed, resume=False, show=lambda _: None)
+        launch.launch(shared, "discs", Options(15.0, 3, seed), show=lambda _: None)
     return shared
 
 

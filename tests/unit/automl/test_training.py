@@ -21,6 +21,7 @@ from tenshot.automl.predictor import Predictor
 from tenshot.automl.search import study as studies
 from tenshot.automl.search.space import load
 from tenshot.automl.training import launch
+from tenshot.automl.training.options import Options
 from tenshot.datasets.ingest import import_dataset
 from tenshot.projects.errors import EmptyDataError, TenshotError, TrainingError
 from tenshot.projects.status import JobStatus, Task, VersionStatus
@@ -46,7 +47,7 @@ def project(workspace: Workspace, data: Path, task: Task = Task.CLASSIFICATION) 
 
 def train(workspace: Workspace, budget_s: float = 5.0, trials: int = 2) -> dict[str, Any]:
     """The details of the trained version, whose bundle loads."""
-    version = launch.launch(workspace, "p", budget_s=budget_s, trials=trials, seed=0, resume=False, show=lambda _: None)
+    version = launch.launch(workspace, "p", Options(budget_s, trials), show=lambda _: None)
     assert version.status is VersionStatus.TRAINING_COMPLETED
     Predictor.load(workspace.bundle_dir("p", version.number))
     return version.details
