@@ -30,10 +30,7 @@ def launch(
     """
     extras.require("train")
     jobs.reap(workspace, clock.now())
-    if resume:
-        job = _left_behind(workspace, project)
-    else:
-        job = enqueue(workspace, project, options)
+    job = _left_behind(workspace, project) if resume else enqueue(workspace, project, options)
     finished = run(workspace, job.id, show)
     if finished is None:
         raise TrainingError(f"job {job.id} was taken by another process", hint="see: tenshot jobs list")
