@@ -36,6 +36,13 @@ class CacheSettings(_Section):
     dir: str | None
 
 
+class ModelSettings(_Section):
+    hub_url: str | None = Field(pattern="^https?://")
+    assets_url: str | None
+    max_bytes: int = Field(gt=0)
+    timeout_s: float = Field(gt=0)
+
+
 class ImageSettings(_Section):
     max_megapixels: float = Field(gt=0)
     jpeg_quality: int = Field(ge=1, le=100)
@@ -74,6 +81,7 @@ class Settings(_Section):
     store: StoreSettings
     tracking: TrackingSettings
     cache: CacheSettings
+    models: ModelSettings
     images: ImageSettings
     jobs: JobSettings
     metering: MeteringSettings

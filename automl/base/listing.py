@@ -27,7 +27,7 @@ def pull(workspace: Workspace, names: list[str], notice: Callable[[str], None]) 
     found = []
     for row in catalogue.select(names):
         if not (fetch.models_dir(workspace) / row.file_name).is_file():
-            notice(f"fetching {row.name} ({row.source.package} {row.source.version})")
+            notice(f"fetching {row.name} ({row.source.title})")
         fetch.pull(workspace, row)
         found.append(_row(row, "cached"))
     return found
@@ -54,7 +54,7 @@ def _row(row: BaseModelRow, state: str) -> dict[str, Any]:
         "role": row.role,
         "title": row.title,
         "licence": row.licence,
-        "source": f"{row.source.kind} {row.source.package} {row.source.version}",
+        "source": row.source.title,
         "sha256": row.sha256,
         "state": state,
     }
