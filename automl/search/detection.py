@@ -24,7 +24,8 @@ from tenshot.automl.detectors.recipe import Recipe
 from tenshot.automl.evaluation import outcomes
 from tenshot.automl.evaluation.outcomes import Boxes, DetectionOutcome
 from tenshot.automl.predictor import prepare, suppress
-from tenshot.automl.search import suppressions
+from tenshot.automl.search import owners, suppressions
+from tenshot.automl.search import study as studies
 from tenshot.automl.search.detection_budget import Cost, Plan, epochs_within, plan
 from tenshot.automl.search.detection_result import DetectionResult
 from tenshot.automl.search.detection_space import (
@@ -35,7 +36,9 @@ from tenshot.automl.search.detection_space import (
     recipe_with,
     space,
 )
+from tenshot.automl.search.place import Place, Where, place_of
 from tenshot.automl.search.score_scale import shifted, sureness
+from tenshot.automl.search.sharing import Stage
 from tenshot.automl.search.suppressions import map50
 from tenshot.automl.trials import Trial
 from tenshot.projects.errors import EmptyDataError, JobCancelled, TrainingError
@@ -63,7 +66,7 @@ def search(
     budget_s: float,
     trials: int,
     seed: int,
-    journal: Path,
+    journal: Where,
     progress: Progress = lambda _: None,
     check: Check = lambda: None,
     threads: int = 0,
@@ -73,7 +76,7 @@ def search(
 ) -> DetectionResult:
     """The best recipe that `budget_s` seconds of wall clock and `trials` trials find, and a detector trained with it.
 
-    weights: the base network's ONNX file. journal: Optuna's journal; a second call with the same file and images
+    weights: the base network's ONNX file. journal: where the study lies; a second call with the same one and images
     continues the search (its budget is its own). progress gets `{"stage", "trial", "fold", "epoch", "epochs", "best",
     "left_s"}`. check raises to cancel.
     left: seconds left now, where that may change while the search goes on. Raises EmptyDataError, TrainingError,
@@ -90,7 +93,7 @@ def search(
         budget_s=budget_s,
         trials=trials,
         seed=seed,
-        journal=journal,
+        place=place_of(journal),
         progress=progress,
         check=check,
         threads=threads,
@@ -98,6 +101,39 @@ def search(
         rules=rules or space(),
     )
     return run.result()
+
+
+def join(
+    train_examples: Sequence[Example],
+    labels: Sequence[str],
+    *,
+    weights: Path,
+    stage: Stage,
+    place: Place,
+    check: Check,
+    threads: int = 0,
+    family: str = "yolov8n",
+    rules: Space | None = None,
+) -> int:
+    """Take trials of a search that another process leads, on the same images, until there are none to take; how many
+    this process finished. What check raises ends it. Raises TrainingError where the images or settings are not the
+    same."""
+    run = _Search(
+        examples=list(train_examples),
+        labels=tuple(labels),
+        weights=weights,
+        left=lambda: stage.ends_at - time.time(),
+        budget_s=stage.details["budget_s"],
+        trials=stage.trials,
+        seed=stage.seed,
+        place=place,
+        progress=lambda _: None,
+        check=check,
+        threads=threads,
+        family=DETECTORS.get(family),
+        rules=rules or space(),
+    )
+    return run.join(stage)
 
 
 @dataclass
@@ -109,7 +145,7 @@ class _Search:
     budget_s: float
     trials: int
     seed: int
-    journal: Path
+    place: Place
     progress: Progress
     check: Check
     threads: int
@@ -130,7 +166,9 @@ class _Search:
         self.full = self.default.epochs
         self.default = self.default.with_(epochs=self.plan.epochs, image_size=self.plan.image_size)
         if self.plan.folds:
-            self._try_recipes()
+            details = {"cost": asdict(self.cost), "budget_s": self.budget_s}
+            with studies.published(self.study, trials=self.trials, left_s=self.left(), details=details):
+                self._try_recipes()
         best = self._chosen()
         recipe = Recipe.from_json(best.user_attrs["recipe"]) if best else self.default
         detector, recipe, history = self._final(recipe)
@@ -150,29 +188,26 @@ class _Search:
             seconds=time.monotonic() - started,
         )
 
+    def join(self, stage: Stage) -> int:
+        """The trials of this process that count."""
+        self.default = default_recipe(self.examples, self.rules)
+        self.cost = Cost(**stage.details["cost"])
+        self.study = studies.join(self.place, STUDY, seed=self.seed, sampler="tpe", pruner="median")
+        self._claim(self.study)
+        self.plan = Plan(**self.study.user_attrs["plan"])
+        self.full = self.default.epochs
+        self.default = self.default.with_(epochs=self.plan.epochs, image_size=self.plan.image_size)
+        self._try_recipes()
+        mine = owners.own()
+        return sum(t.user_attrs.get(studies.OWNER) == mine and _settled(t) for t in self.study.trials)
+
     # The study ------------------------------------------------------------------------------------------------
 
     def _study(self) -> Any:
-        import optuna
-        from optuna.storages import JournalStorage
-
-        from tenshot.automl.search.study import opened
-
-        optuna.logging.set_verbosity(optuna.logging.ERROR)
-        self.journal.parent.mkdir(parents=True, exist_ok=True)
-        study = optuna.create_study(
-            study_name=STUDY,
-            storage=JournalStorage(opened(self.journal)),
-            direction="maximize",
-            pruner=optuna.pruners.MedianPruner(n_startup_trials=4),
-            load_if_exists=True,
+        study = studies.lead(
+            self.place, STUDY, seed=self.seed, direction="maximize", sampler="tpe", pruner="median", startup=5
         )
-        # A continued search must not draw the points again that it drew before.
-        study.sampler = optuna.samplers.TPESampler(seed=self.seed + len(study.trials), n_startup_trials=5)
         self._claim(study)
-        for trial in study.trials:
-            if not trial.state.is_finished():
-                study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
         return study
 
     def _claim(self, study: Any) -> None:
@@ -183,7 +218,7 @@ class _Search:
         found = study.user_attrs.get("fingerprint", mine)
         if found != mine:
             raise TrainingError(
-                f"{self.journal} belongs to a search over other images, labels or settings",
+                f"{self.place.journal} belongs to a search over other images, labels or settings",
                 hint="begin a new training, without --resume",
             )
         study.set_user_attr("fingerprint", mine)
@@ -201,8 +236,11 @@ class _Search:
     def _try_recipes(self) -> None:
         self.folds = self._folds()
         skipped = 0
-        while skipped < MOST_SKIPPED and self._finished() < self.trials:
-            self.check()
+
+        def may_begin(others: int) -> bool:
+            return skipped < MOST_SKIPPED and self._finished() + others < self.trials
+
+        while studies.turn(self.study, may_begin, waits=self._waits, check=self.check):
             trial, recipe = self._ask()
             if not self._affordable(recipe):
                 self._tell(trial, "PRUNED")
@@ -210,34 +248,43 @@ class _Search:
                 continue
             skipped = 0
             self._try(trial, recipe)
+        studies.close(self.study)
+
+    def _waits(self) -> bool:
+        """Whether there is time to wait for the trials of others, before the final fit."""
+        return not self._complete() or self.left() > self._reserve(self.default)
 
     def _finished(self) -> int:
         """Trials that need not be repeated: what was interrupted or never started does not count."""
         return sum("recipe" in t.user_attrs and _settled(t) for t in self.study.trials)
 
     def _ask(self) -> tuple[Any, Recipe]:
-        kind, row = self._known_row()
-        if row:
-            self.study.enqueue_trial(row)
-        trial = self.study.ask()
+        if self.study.leads:
+            self._enqueue_known()
+        trial = studies.begin(self.study)
         params = {name: _suggest(trial, name, how) for name, how in self.rules.space.items()}
-        trial.set_user_attr("kind", kind)
+        known = self._known_rows()
+        number = known.index(params) if params in known else None
+        trial.set_user_attr("kind", "drawn" if number is None else ("first" if number else "default"))
         return trial, recipe_with(self.default, params)
 
-    def _known_row(self) -> tuple[str, dict[str, float] | None]:
-        """The default, then the known alternatives, each unless it was tried before; then nothing."""
+    def _known_rows(self) -> list[dict[str, float]]:
+        """The default, then the known alternatives."""
         base = default_params(self.rules, self.default)
+        return [{**base, **row} for row in ({}, *self.rules.first)]
+
+    def _enqueue_known(self) -> None:
+        """The next known recipe that nobody has tried or is about to."""
         tried = [t.params for t in self.study.trials if _settled(t)]
-        for number, row in enumerate(({}, *self.rules.first)):
-            params = {**base, **row}
-            if params not in tried:
-                return ("first" if number else "default"), params
-        return "drawn", None
+        for params in self._known_rows():
+            if params not in tried and not studies.tries(self.study, params):
+                self.study.enqueue_trial(params)
+                return
 
     def _affordable(self, recipe: Recipe) -> bool:
         """Its folds and the dearest final fit that may follow fit into the time left. The first trial always does: the
         plan was made for it."""
-        if not self._complete():
+        if not self._complete() and not studies.elsewhere(self.study):
             return True
         images, recipes = len(self.examples), (recipe, *self._complete_recipes())
         finals = [self.cost.fit_s(images, r.with_(epochs=self.full)) for r in recipes]
@@ -257,26 +304,24 @@ class _Search:
         try:
             scores = self._cross_validate(trial, recipe)
         except JobCancelled:
-            self._tell(trial, "FAIL")
+            self._tell(trial, "FAIL", lost=True)
             raise
         except TrainingError as error:
-            trial.set_user_attr("error", error.message)
-            self._tell(trial, "FAIL")
+            self._tell(trial, "FAIL", error=error.message)
             return
-        except BaseException:
-            self._tell(trial, "FAIL")
+        except BaseException as error:
+            self._tell(trial, "FAIL", **({"lost": True} if studies.loses(self.study, error) else {}))
             raise
         trial.set_user_attr("seconds", round(time.monotonic() - started, 2))
         if scores is None:
             self._tell(trial, "PRUNED")
             return
-        trial.set_user_attr("fold_scores", scores)
-        self.study.tell(trial, map50(self._load(trial.number, Suppression())))
+        studies.tell(self.study, trial, map50(self._load(trial.number, Suppression())), fold_scores=scores)
 
-    def _tell(self, trial: Any, state: str) -> None:
+    def _tell(self, trial: Any, state: str, **attributes: Any) -> None:
         import optuna
 
-        self.study.tell(trial, state=optuna.trial.TrialState[state])
+        studies.tell(self.study, trial, state=optuna.trial.TrialState[state], **attributes)
 
     def _chosen(self) -> Any:
         """The best finished trial, or the default if that is within MARGIN of it; None before any finished."""
@@ -424,7 +469,7 @@ class _Search:
 
     def _path(self, trial: int, how: Suppression) -> Path:
         name = f"iou{how.iou:g}{'-any' if how.class_agnostic else ''}.npz"
-        return self.journal.parent / f"{self.journal.stem}-trials" / str(trial) / name
+        return self.place.trial_dir(STUDY, trial) / name
 
     def _load(self, trial: int, how: Suppression) -> DetectionOutcome:
         outcome = outcomes.load(self._path(trial, how))
