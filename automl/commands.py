@@ -50,6 +50,18 @@ def train(
     console.emit(document, lambda: _training_view(document))
 
 
+def worker(
+    project: Annotated[str | None, typer.Option(metavar="NAME", help="Only trainings of this project.")] = None,
+    once: Annotated[bool, typer.Option("--once", help="End when there is nothing to do.")] = False,
+) -> None:
+    """Work off queued trainings, and take trials of those that other processes lead, until Ctrl-C."""
+    from tenshot.automl.training import worker as library
+
+    done = library.work(Workspace.current(), project=project, once=once, notice=console.notice)
+    document = done.to_json()
+    console.emit(document, lambda: f"led {len(done.trainings)} trainings, finished {done.trials} trials of others")
+
+
 def versions(name: Annotated[str, typer.Argument(metavar="NAME", help="Project.")]) -> None:
     """List the model versions of a project, newest first."""
     from tenshot.automl import listing

@@ -36,6 +36,7 @@ VERBS: dict[str, Verb] = {
     "project": Verb("tenshot.projects.commands:project", "Create, list, show and delete projects.", _DATA),
     "dataset": Verb("tenshot.datasets.commands:dataset", "Import, check, show and export labeled images.", _DATA),
     "train": Verb("tenshot.automl.commands:train", "Train the next version of a project.", _MODELS),
+    "worker": Verb("tenshot.automl.commands:worker", "Work off queued trainings and share running ones.", _MODELS),
     "versions": Verb("tenshot.automl.commands:versions", "List the trained versions of a project.", _MODELS),
     "report": Verb("tenshot.automl.commands:report", "Write or open the report of a version.", _MODELS),
     "compare": Verb("tenshot.automl.commands:compare", "Compare two versions.", _MODELS),

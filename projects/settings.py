@@ -61,6 +61,7 @@ class TrainingSettings(_Section):
     budget_s: float = Field(gt=0)
     trials: int = Field(ge=1)
     threads: int = Field(ge=0)
+    storage_url: str | None
 
 
 class ServingSettings(_Section):

@@ -24,8 +24,8 @@ from tenshot.automl.detectors.recipe import Recipe
 from tenshot.automl.evaluation import outcomes
 from tenshot.automl.evaluation.outcomes import Boxes, DetectionOutcome
 from tenshot.automl.predictor import prepare, suppress
-from tenshot.automl.search import owners, suppressions
 from tenshot.automl.search import study as studies
+from tenshot.automl.search import suppressions
 from tenshot.automl.search.detection_budget import Cost, Plan, epochs_within, plan
 from tenshot.automl.search.detection_result import DetectionResult
 from tenshot.automl.search.detection_space import (
@@ -114,10 +114,9 @@ def join(
     threads: int = 0,
     family: str = "yolov8n",
     rules: Space | None = None,
-) -> int:
-    """Take trials of a search that another process leads, on the same images, until there are none to take; how many
-    this process finished. What check raises ends it. Raises TrainingError where the images or settings are not the
-    same."""
+) -> None:
+    """Take trials of a search that another process leads, on the same images, until there are none to take. What check
+    raises ends it. Raises TrainingError where the images or settings are not the same."""
     run = _Search(
         examples=list(train_examples),
         labels=tuple(labels),
@@ -133,7 +132,7 @@ def join(
         family=DETECTORS.get(family),
         rules=rules or space(),
     )
-    return run.join(stage)
+    run.join(stage)
 
 
 @dataclass
@@ -188,8 +187,7 @@ class _Search:
             seconds=time.monotonic() - started,
         )
 
-    def join(self, stage: Stage) -> int:
-        """The trials of this process that count."""
+    def join(self, stage: Stage) -> None:
         self.default = default_recipe(self.examples, self.rules)
         self.cost = Cost(**stage.details["cost"])
         self.study = studies.join(self.place, STUDY, seed=self.seed, sampler="tpe", pruner="median")
@@ -198,8 +196,6 @@ class _Search:
         self.full = self.default.epochs
         self.default = self.default.with_(epochs=self.plan.epochs, image_size=self.plan.image_size)
         self._try_recipes()
-        mine = owners.own()
-        return sum(t.user_attrs.get(studies.OWNER) == mine and _settled(t) for t in self.study.trials)
 
     # The study ------------------------------------------------------------------------------------------------
 

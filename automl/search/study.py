@@ -140,6 +140,15 @@ def _pruner(name: Pruner) -> optuna.pruners.BasePruner:
     return optuna.pruners.MedianPruner(n_startup_trials=4) if name == "median" else optuna.pruners.NopPruner()
 
 
+def taken(journal: Where, kind: str) -> int:
+    """Trials that this process finished. Raises KeyError if there is no such study, StoreError."""
+    place = place_of(journal)
+    kept = storage(place)
+    trials = kept.get_all_trials(kept.get_study_id_from_name(place.name(kind)), deepcopy=False)
+    done = (TrialState.COMPLETE, TrialState.PRUNED)
+    return sum(t.state in done and t.user_attrs.get(OWNER) == owners.own() for t in trials)
+
+
 def kind_of(study: optuna.Study) -> str:
     return str(study.study_name).rpartition("/")[2]
 

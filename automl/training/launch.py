@@ -51,12 +51,16 @@ def enqueue(workspace: Workspace, project: str, options: Options) -> Job:
 
 def run(workspace: Workspace, job_id: int | None, show: Progress) -> Job | None:
     """Run one training job; None if there was none to claim."""
-    # Torch's idle threads give their core to others instead of spinning on it, which matters on a shared machine. Read
-    # when OpenMP is loaded, so it has to stand before torch is imported.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    settle_threads()
     from tenshot.automl.training.run import train
 
     return jobs.run_job(workspace, job_id, [KIND], {KIND: lambda context: train(context, show)})
+
+
+def settle_threads() -> None:
+    """Torch's idle threads give their core to others instead of spinning on it, which matters on a shared machine. Read
+    when OpenMP is loaded, so it has to be called before torch is imported."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def _left_behind(workspace: Workspace, project: str) -> Job:

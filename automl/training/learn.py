@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,10 +14,13 @@ import numpy as np
 from tenshot.automl.features import Picture
 from tenshot.automl.predictor import RGB
 from tenshot.automl.search.budget import Budget
+from tenshot.automl.search.place import Place
 from tenshot.automl.training.trained import Series, Trained
 from tenshot.projects.registry import Registry
 
 if TYPE_CHECKING:
+    from tenshot.automl.detectors.examples import Example
+    from tenshot.automl.search.frozen import Learning
     from tenshot.datasets.annotations import Entry
     from tenshot.projects.status import Task
     from tenshot.projects.workspace import Workspace
@@ -42,8 +44,8 @@ class Assignment:
     trials: int
     seed: int
     threads: int
-    study: Path
-    """Folder of the search's journal."""
+    place: Place
+    """Where the search's studies lie."""
     progress: Progress
     check: Callable[[], None]
     base: str | None = None
@@ -64,46 +66,51 @@ LEARNERS: Registry[Learn] = Registry(
 )
 
 
-def classifier(job: Assignment) -> Trained:
-    """Raises TrainingError when there is nothing to tell apart."""
-    import torch
+DETECTOR_BASE = "nudenet_yolov8n"
 
-    from tenshot.automl.search.classification import search
+
+def learning(job: Assignment) -> Learning:
+    """What a classifier learns from."""
     from tenshot.automl.search.frozen import Learning
 
-    torch.set_num_threads(job.threads)
     index = {name: i for i, name in enumerate(job.labels)}
     truth = np.zeros((len(job.entries), len(index)), np.bool_)
     for row, entry in enumerate(job.entries):
         truth[row, [index[name] for name in entry.labels]] = True
-    data = Learning(
+    return Learning(
         pictures=[Picture(entry.image, _loader(job, entry)) for entry in job.entries],
         truth=truth,
         labels=job.labels,
         exclusive=job.task == "classification",
         groups=[job.groups[entry.image] for entry in job.entries],
     )
+
+
+def classifier(job: Assignment) -> Trained:
+    """Raises TrainingError when there is nothing to tell apart."""
+    import torch
+
+    from tenshot.automl.search.classification import search
+
+    torch.set_num_threads(job.threads)
     return search(
         job.workspace,
-        data,
+        learning(job),
         task=str(job.task),
         budget=job.budget,
         trials=job.trials,
         seed=job.seed,
-        journal=job.study / "journal.log",
+        journal=job.place,
         progress=job.progress,
         check=job.check,
     )
 
 
-def detector(job: Assignment) -> Trained:
-    """Raises EmptyDataError if no image has a box."""
-    from tenshot.automl.base import fetch
-    from tenshot.automl.detectors import DETECTORS
+def examples(job: Assignment) -> list[Example]:
+    """What a detector learns from."""
     from tenshot.automl.detectors.examples import Example
-    from tenshot.automl.search.detection import search
 
-    examples = [
+    return [
         Example(
             entry.image,
             _loader(job, entry),
@@ -113,16 +120,24 @@ def detector(job: Assignment) -> Trained:
         )
         for entry in job.entries
     ]
-    base = "nudenet_yolov8n"
+
+
+def detector(job: Assignment) -> Trained:
+    """Raises EmptyDataError if no image has a box."""
+    from tenshot.automl.base import fetch
+    from tenshot.automl.detectors import DETECTORS
+    from tenshot.automl.search.detection import search
+
+    base = DETECTOR_BASE
     found = search(
-        examples,
+        examples(job),
         job.labels,
         weights=fetch.ensure(job.workspace, base),
         budget_s=max(1.0, job.budget.left),
         left=lambda: job.budget.left,
         trials=job.trials,
         seed=job.seed,
-        journal=job.study / "journal.log",
+        journal=job.place,
         progress=job.progress,
         check=job.check,
         threads=job.threads,

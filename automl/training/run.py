@@ -6,7 +6,6 @@ as TRAINING_COMPLETED with a finished bundle, or together with its job as TRAINI
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -24,12 +23,12 @@ from tenshot.automl.predictor import Predictor
 from tenshot.automl.scores import Calibration
 from tenshot.automl.search.budget import Budget, slowness
 from tenshot.automl.training import card
-from tenshot.automl.training.learn import LEARNERS, Assignment, Progress
+from tenshot.automl.training.assigned import assigned, dataset_of, training_entries
+from tenshot.automl.training.learn import LEARNERS, Progress
 from tenshot.automl.training.options import Options
 from tenshot.automl.training.steps import Stopwatch
 from tenshot.automl.training.trained import Trained
 from tenshot.datasets import snapshots
-from tenshot.datasets.doctor import near_duplicate_groups
 from tenshot.datasets.images import ImageStore
 from tenshot.projects import clock
 from tenshot.projects.errors import EmptyDataError, TrainingError
@@ -104,20 +103,18 @@ class _Run:
         """Do it all; returns what the store keeps of it."""
         started = Budget.start(self.options.budget_s)
         with self.watch.step("data"):
-            dataset = self.workspace.store.dataset_version(
-                self.project.name, self.context.job.payload["dataset_version"]
-            )
-            train = [e for e in snapshots.entries(self.workspace, dataset, split="train") if e.labeled]
+            dataset = dataset_of(self.workspace, self.context.job)
+            train = training_entries(self.workspace, dataset)
             test = [e for e in snapshots.entries(self.workspace, dataset, split="test") if e.labeled]
-            labels = self._labels(train)
+            self._check_amount(train)
         with self.watch.step("search"):
-            trained = self._learn(train, labels, started, len(test))
+            trained = self._learn(train, started, len(test))
         result = self._finish(dataset, trained, train, test)
         return self._publish(result, dataset, {e.image: e.name for e in [*train, *test]})
 
     # Search -------------------------------------------------------------------------------------------------------
 
-    def _labels(self, train: list[Entry]) -> tuple[str, ...]:
+    def _check_amount(self, train: list[Entry]) -> None:
         if len(train) < FEWEST:
             raise EmptyDataError(
                 f"{self.project.name} has {len(train)} labeled training images; at least {FEWEST} are needed",
@@ -125,32 +122,17 @@ class _Run:
             )
         if len(train) < ADVISED:
             self.warnings.append(f"{len(train)} training images are very few; ten or more are advised")
-        names = {name for e in train for name in (*e.labels, *(b.label for b in e.boxes))}
-        return tuple(sorted(names))
 
-    def _learn(self, train: list[Entry], labels: tuple[str, ...], started: Budget, tests: int) -> Trained:
+    def _learn(self, train: list[Entry], started: Budget, tests: int) -> Trained:
         alone, cpu = FINISHING_S + SECONDS_PER_TEST_IMAGE * tests, process_time()
 
         def reserve() -> float:
             return min(alone * slowness(started.spent, process_time() - cpu), MOST_OF_BUDGET * started.seconds)
 
-        job = Assignment(
-            workspace=self.workspace,
-            task=self.project.task,
-            entries=train,
-            labels=labels,
-            groups=near_duplicate_groups(self.workspace, train),
-            load=self.images.load,
-            budget=replace(started, reserve=reserve),
-            trials=self.options.trials or self.workspace.settings.training.trials,
-            seed=self.options.seed,
-            threads=self.workspace.settings.training.threads or os.cpu_count() or 1,
-            study=self.directory / "study",
-            base=self.options.base,
-            space=self.options.space,
-            progress=self._progress,
-            check=self.context.check,
-        )
+        job = assigned(
+            self.workspace, self.context.job, train,
+            budget=replace(started, reserve=reserve), progress=self._progress, check=self.context.check,
+        )  # fmt: skip
         trained = LEARNERS.get(str(self.project.task))(job)
         self.warnings += trained.warnings
         return trained

@@ -1,0 +1,42 @@
+"""Taking trials of a training that another process leads: one function a kind of trial, in a table.
+
+join(job: Assignment, stage: Stage) -> None: takes trials until there are none to take.
+`job.check` raises StageOver when the stage ends. Kinds without a row are not shared: a trial on frozen features takes
+milliseconds, less than sharing it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from tenshot.projects.registry import Registry
+
+if TYPE_CHECKING:
+    from tenshot.automl.search.sharing import Stage
+    from tenshot.automl.training.learn import Assignment
+
+Join = Callable[["Assignment", "Stage"], None]
+
+JOINERS: Registry[Join] = Registry(
+    "kind of trial",
+    {
+        "detection": "tenshot.automl.training.joining:detection",
+    },
+)
+
+
+def detection(job: Assignment, stage: Stage) -> None:
+    from tenshot.automl.base import fetch
+    from tenshot.automl.search.detection import join
+    from tenshot.automl.training.learn import DETECTOR_BASE, examples
+
+    join(
+        examples(job),
+        job.labels,
+        weights=fetch.ensure(job.workspace, DETECTOR_BASE),
+        stage=stage,
+        place=job.place,
+        check=job.check,
+        threads=job.threads,
+    )
