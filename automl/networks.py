@@ -18,6 +18,8 @@ from tenshot.automl.bundle import Input
 from tenshot.projects.errors import WeightsError
 
 STD_FLOOR = 1e-6
+DESCRIBED_FROM = 2
+"""Earlier stages see only edges and colours."""
 
 
 class Backbone(nn.Module):
@@ -94,3 +96,46 @@ class Classifier(nn.Module):
             if index in self.taps:
                 pooled.append(pool(x, last=index == self.depth - 1))
         return self.head(torch.cat(pooled, dim=1))
+
+
+class Described(nn.Module):
+    """A classifier as it is served: [N, 3, H, W] → logits [N, C] and descriptors [N, D] of length 1, which say what
+    kind of picture it is (automl/novelty.py): the averages of the stages `taps`, each of length 1, side by side."""
+
+    def __init__(self, network: Classifier, taps: Sequence[int]) -> None:
+        super().__init__()
+        self.network = network
+        self.taps = tuple(sorted(taps))
+        self.eval()
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        pooled, described = [], []
+        for index, stage in enumerate(self.network.stages):
+            x = stage(x)
+            if index in self.network.taps:
+                pooled.append(pool(x, last=index == self.network.depth - 1))
+            if index in self.taps:
+                described.append(nn.functional.normalize(x.mean((2, 3)), dim=1))
+        return self.network.head(torch.cat(pooled, dim=1)), torch.cat(described, dim=1) / len(described) ** 0.5
+
+
+def untouched_taps(network: Classifier, pretrained: Backbone) -> list[int]:
+    """Stages for descriptors: those that training left as they were pretrained, asked of the weights themselves.
+
+    The last stage alone where nothing was tuned, since it knows kinds of things best; otherwise all from
+    `DESCRIBED_FROM` to the first that was tuned. Empty if the first stage was tuned already.
+    """
+    kept = 0
+    for own, first in zip(network.stages, pretrained.stages, strict=False):
+        if not _same(own, first):
+            break
+        kept += 1
+    if kept == pretrained.depth:
+        return [kept - 1]
+    return list(range(min(DESCRIBED_FROM, kept - 1), kept)) if kept else []
+
+
+def _same(one: nn.Module, other: nn.Module) -> bool:
+    """Up to rounding: an average of equal weights may differ in its last bit."""
+    a, b = one.state_dict(), other.state_dict()
+    return a.keys() == b.keys() and all(torch.allclose(a[k], b[k], rtol=1e-4) for k in a)

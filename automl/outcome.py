@@ -15,6 +15,7 @@ from tenshot.projects.status import Task
 
 if TYPE_CHECKING:
     from tenshot.automl.bundle import Manifest
+    from tenshot.automl.novelty import Novelty
 
 T = TypeVar("T")
 Labeled = tuple[str, RGB, Sequence[str], Sequence[Box]]
@@ -30,12 +31,13 @@ def observe(predictor: Predictor, images: Iterable[Labeled], check: Callable[[],
     labels = predictor.manifest.labels
     if predictor.manifest.task is Task.DETECTION:
         return DetectionOutcome(labels, ids, tuple(row[1] for row in rows), tuple(row[2] for row in rows))
-    width = (0, len(labels))
-    truth = np.stack([row[1] for row in rows]) if rows else np.zeros(width, np.bool_)
-    raw = np.stack([row[2] for row in rows]) if rows else np.zeros(width)
-    scores = predictor.manifest.calibration.apply(raw)
+    truth = np.stack([row[1] for row in rows]) if rows else np.zeros((0, len(labels)), np.bool_)
+    answers = np.stack([row[2] for row in rows]) if rows else predictor.look([])
+    raw = predictor.logits(answers).astype(np.float64)
     exclusive = predictor.manifest.task is Task.CLASSIFICATION
-    return ClassificationOutcome(labels, ids, truth, raw, scores, exclusive)
+    return ClassificationOutcome(
+        labels, ids, truth, raw, predictor.judge(answers), exclusive, predictor.novelties(answers)
+    )
 
 
 def _observe_batch(predictor: Predictor, batch: list[Labeled], check: Callable[[], None]) -> list[tuple[Any, ...]]:
@@ -47,7 +49,7 @@ def _observe_batch(predictor: Predictor, batch: list[Labeled], check: Callable[[
         found: list[Any] = list(predictor.detect(pixels))
     else:
         truths = [np.isin(labels, list(names)) for _, _, names, _ in batch]
-        found = list(predictor.raw(pixels).astype(np.float64))
+        found = list(predictor.look(pixels))
     return list(zip([name for name, *_ in batch], truths, found, strict=True))
 
 
@@ -59,16 +61,18 @@ def boxes_of(boxes: Sequence[Box], labels: Sequence[str]) -> Boxes:
     return Boxes(xyxy, np.array([labels.index(box.label) for box in known], np.int64), ones, ones)
 
 
-def parity(manifest: Manifest, served: Network, trained: Network, images: Sequence[RGB]) -> float:
+def parity(
+    manifest: Manifest, served: Network, trained: Network, images: Sequence[RGB], novelty: Novelty | None = None
+) -> float:
     """Largest absolute difference between the two networks' scores (0…1) on the same images."""
-    worst = 0.0
+    worst, judge = 0.0, Predictor(manifest, served, novelty).judge
     for batch in batches(images):
         inputs = np.stack([prepare(image, manifest.input) for image in batch])
         one, two = served(inputs), trained(inputs)
         if manifest.task is Task.DETECTION:
             one, two = one[:, 4:], two[:, 4:]
         else:
-            one, two = manifest.calibration.apply(one), manifest.calibration.apply(two)  # type: ignore[assignment]
+            one, two = judge(one), judge(two)  # type: ignore[assignment]
         worst = max(worst, float(np.abs(one - two).max()))
     return worst
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from tenshot.automl.bundle import Input, Manifest, Suppression, read_manifest, verify
 from tenshot.automl.evaluation.outcomes import Boxes, Floats
+from tenshot.automl.novelty import Novelty
 from tenshot.datasets.annotations import Box
 from tenshot.projects.errors import BundleError
 from tenshot.projects.status import Task
@@ -24,7 +25,8 @@ from tenshot.projects.status import Task
 RGB = NDArray[np.uint8]
 """[H, W, 3], upright."""
 Network = Callable[[NDArray[np.float32]], NDArray[np.float32]]
-"""[N, 3, H, W] → the network's output; safe to call from several threads."""
+"""[N, 3, H, W] → the network's output; safe to call from several threads. Where a classifier has descriptors as well,
+they stand behind the logits: [N, C + D]."""
 
 PAD = 114
 
@@ -44,9 +46,10 @@ class Prediction:
 class Predictor:
     """One loaded bundle. Thread-safe."""
 
-    def __init__(self, manifest: Manifest, network: Network) -> None:
+    def __init__(self, manifest: Manifest, network: Network, novelty: Novelty | None = None) -> None:
         self.manifest = manifest
         self.network = network
+        self.novelty = novelty
         self._thresholds = np.array([manifest.thresholds.get(name, 0.5) for name in manifest.labels])
 
     @classmethod
@@ -55,7 +58,7 @@ class Predictor:
         manifest = read_manifest(directory)
         if check:
             verify(directory, manifest)
-        return cls(manifest, RUNTIMES[runtime](directory, threads))
+        return cls(manifest, RUNTIMES[runtime](directory, threads), Novelty.load(directory))
 
     def predict(
         self, images: Sequence[RGB], *, min_confidence: float | None = None, max_results: int | None = None
@@ -63,7 +66,7 @@ class Predictor:
         """Best first. `min_confidence` (0…100) replaces every label's own threshold; 0 gives everything."""
         return [
             self.read(row, image.shape[:2], min_confidence=min_confidence, max_results=max_results)
-            for row, image in zip(self.raw(images), images, strict=True)
+            for row, image in zip(self.look(images), images, strict=True)
         ]
 
     def read(
@@ -74,20 +77,59 @@ class Predictor:
         min_confidence: float | None = None,
         max_results: int | None = None,
     ) -> list[Prediction]:
-        """What the network's output for one image ([C], or [4 + C, A]) says, best first; `image_hw` in pixels."""
+        """What the network's output for one image ([C], [C + D], or [4 + C, A]) says, best first; `image_hw` in pixels.
+
+        Labels of an image unlike the training images keep little of their confidence, all the same share."""
         if self.manifest.task is Task.DETECTION:
             boxes = suppress(raw, image_hw, self.manifest.input, self.manifest.suppression or Suppression())
             return self._boxes_above(self._calibrated(boxes), min_confidence)[:max_results]
-        return self._labels_above(self.manifest.calibration.apply(raw), min_confidence)[:max_results]
+        return self._labels_above(self.judge(raw[None])[0], min_confidence)[:max_results]
+
+    def answer(
+        self,
+        raw: NDArray[np.float32],
+        image_hw: tuple[int, ...],
+        *,
+        min_confidence: float | None = None,
+        max_results: int | None = None,
+    ) -> dict[str, Any]:
+        """The same as JSON values: `labels`, and where the bundle can tell it `novelty`, 0…1."""
+        found = self.read(raw, image_hw, min_confidence=min_confidence, max_results=max_results)
+        novelty = self.novelties(raw[None])
+        told = {} if novelty is None else {"novelty": round(float(novelty[0]), 4)}
+        return {"labels": [label.to_json() for label in found], **told}
 
     def scores(self, images: Sequence[RGB]) -> Floats:
-        """[N, C] calibrated scores of a classifier, 0…1."""
-        return self.manifest.calibration.apply(self.raw(images))
+        """[N, C] scores of a classifier as they are served, 0…1."""
+        return self.judge(self.look(images))
+
+    def judge(self, rows: NDArray[np.float32]) -> Floats:
+        """[N, C] scores of a classifier, 0…1, from the network's output: calibrated, times what novelty leaves."""
+        scores, novelty = self.manifest.calibration.apply(self.logits(rows)), self.novelties(rows)
+        return scores if novelty is None else scores * (1.0 - novelty)[:, None]
+
+    def novelties(self, rows: NDArray[np.float32]) -> Floats | None:
+        """[N] 0…1: how unlike all training images; None for a detector and for a bundle that cannot tell."""
+        return None if self.novelty is None else self.novelty.of(self.features(rows))
+
+    def logits(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+        """[N, C] of a classifier's output."""
+        return rows[:, : len(self.manifest.labels)]
+
+    def features(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+        """[N, D] descriptors in a classifier's output; D is 0 if it has none."""
+        return rows[:, len(self.manifest.labels) :]
 
     def raw(self, images: Sequence[RGB]) -> NDArray[np.float32]:
-        """The network's output before calibration and suppression."""
+        """Logits of a classifier before calibration, boxes of a detector before suppression."""
+        rows = self.look(images)
+        return rows if self.manifest.task is Task.DETECTION else self.logits(rows)
+
+    def look(self, images: Sequence[RGB]) -> NDArray[np.float32]:
+        """The network's whole output."""
         if not images:
-            return np.zeros((0, len(self.manifest.labels)), np.float32)
+            width = len(self.manifest.labels) + (self.novelty.rows.shape[1] if self.novelty else 0)
+            return np.zeros((0, width), np.float32)
         return self.network(np.stack([prepare(image, self.manifest.input) for image in images]))
 
     def detect(self, images: Sequence[RGB]) -> list[Boxes]:
@@ -220,7 +262,8 @@ def _openvino(directory: Path, threads: int) -> Network:
 
     def run(batch: NDArray[np.float32]) -> NDArray[np.float32]:
         # A request object is not shared between threads, the compiled model is.
-        return np.array(compiled.create_infer_request().infer({0: batch})[0], np.float32)
+        found = compiled.create_infer_request().infer({0: batch})
+        return _side_by_side([found[k] for k in range(len(compiled.outputs))])
 
     return run
 
@@ -237,9 +280,16 @@ def _onnxruntime(directory: Path, threads: int) -> Network:
     name = session.get_inputs()[0].name
 
     def run(batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        return np.asarray(session.run(None, {name: batch})[0], np.float32)
+        return _side_by_side(session.run(None, {name: batch}))
 
     return run
+
+
+def _side_by_side(outputs: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
+    """One array of a network's outputs, since one array is what an endpoint batches."""
+    if len(outputs) == 1:
+        return np.array(outputs[0], np.float32)
+    return np.concatenate(outputs, axis=1, dtype=np.float32)
 
 
 RUNTIMES: dict[str, Callable[[Path, int], Network]] = {"openvino": _openvino, "onnxruntime": _onnxruntime}

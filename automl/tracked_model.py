@@ -2,13 +2,14 @@
 
 model = mlflow.pyfunc.load_model("models:/NAME@champion")
 model.predict(pandas.DataFrame({"image": [Path("photo.jpg").read_bytes()]}))
-#                                           labels
-# 0  [{"name": …, "confidence": 97.1, "box": null}]
+#                                           labels  novelty
+# 0  [{"name": …, "confidence": 97.1, "box": null}]      0.0
 """
 
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +30,13 @@ class TrackedModel(mlflow.pyfunc.PythonModel):
         self.predictor = Predictor.load(Path(context.artifacts["bundle"]))
 
     def predict(self, model_input: pandas.DataFrame) -> pandas.DataFrame:
-        """`model_input`: a DataFrame with the column `image` (bytes of JPEG, PNG, …). One row of JSON each."""
+        """`model_input`: a DataFrame with the column `image` (bytes of JPEG, PNG, …). One row each: `labels` as JSON,
+        and `novelty`, 0…1 (NaN where the version does not tell it)."""
         images = [decode(bytes(data), name="image", max_megapixels=MAX_MEGAPIXELS) for data in model_input["image"]]
-        rows = [json.dumps([p.to_json() for p in found]) for found in self.predictor.predict(images)]
-        return pandas.DataFrame({"labels": rows})
+        looks = self.predictor.look(images)
+        found = [self.predictor.answer(look, image.shape[:2]) for look, image in zip(looks, images, strict=True)]
+        labels = [json.dumps(answer["labels"]) for answer in found]
+        return pandas.DataFrame({"labels": labels, "novelty": [answer.get("novelty", math.nan) for answer in found]})
 
 
 set_model(TrackedModel())

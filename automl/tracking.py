@@ -42,7 +42,7 @@ log = logging.getLogger("tenshot.tracking")
 
 SIGNATURE = ModelSignature(
     inputs=Schema([ColSpec(DataType.binary, "image")]),
-    outputs=Schema([ColSpec(DataType.string, "labels")]),
+    outputs=Schema([ColSpec(DataType.string, "labels"), ColSpec(DataType.double, "novelty", required=False)]),
 )
 MOST_TRIAL_RUNS = 50
 """Nested runs that are written, the best ones first; all trials are in the artifact `trials.json`."""

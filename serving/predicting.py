@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from tenshot.projects.workspace import Workspace
 
 Entry = dict[str, Any]
-"""`{"image", "labels": [{"name", "confidence", "box"}]}`, or with `"error": {"code", "message", "hint"}`."""
+"""`{"image", "labels": [{"name", "confidence", "box"}]}`, `"novelty"` where the version
+tells it, or with `"error": {"code", "message", "hint"}`."""
 Ask = Callable[[Path], Entry]
 
 SENT_AT_ONCE = 4
@@ -121,9 +122,9 @@ def _in_process(workspace: Workspace, version: ModelVersion, min_confidence: flo
             image = read_image(path, max_megapixels=workspace.settings.images.max_megapixels)
         except ImageError as error:
             return _failed(path, error.document())
-        labels = predictor.predict([image], min_confidence=min_confidence)[0]
+        answer = predictor.answer(predictor.look([image])[0], image.shape[:2], min_confidence=min_confidence)
         _count(workspace, version)
-        return {"image": str(path), "labels": [label.to_json() for label in labels]}
+        return {"image": str(path), **answer}
 
     return ask
 
@@ -159,7 +160,7 @@ def _through(client: Any, endpoint: Endpoint, min_confidence: float | None, path
                 f"{endpoint.url} answered {answer.status_code} for {path}", hint=f"see: tenshot logs {endpoint.ref}"
             )
         return _failed(path, document)
-    return {"image": str(path), "labels": document["images"][0]["labels"]}
+    return document["images"][0] | {"image": str(path)}
 
 
 def _post(client: Any, path: Path, data: bytes, options: dict[str, str]) -> Any:

@@ -286,4 +286,5 @@ def _only(outcome: Outcome, images: list[str]) -> Outcome:
         truth, found = (tuple(side[i] for i in rows) for side in (outcome.truth, outcome.predictions))
         return DetectionOutcome(outcome.labels, tuple(images), truth, found)
     truths, raw, scores = outcome.truth[rows], outcome.raw[rows], outcome.scores[rows]
-    return ClassificationOutcome(outcome.labels, tuple(images), truths, raw, scores, outcome.exclusive)
+    novelty = None if outcome.novelty is None else outcome.novelty[rows]
+    return ClassificationOutcome(outcome.labels, tuple(images), truths, raw, scores, outcome.exclusive, novelty)

@@ -6,7 +6,7 @@ that a metric can be computed again later without the model.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,14 @@ class ClassificationOutcome:
     """[N, C] calibrated, 0…1."""
     exclusive: bool
     """True: one label per image (classification). False: any number (multilabel)."""
+    novelty: Floats | None = None
+    """[N] 0…1: how unlike the training images each is; the scores are calibrated ones times the rest. None: not known,
+    and the scores are the calibrated ones."""
+
+    def judged(self, scores: Floats, novelty: Floats | None = None) -> ClassificationOutcome:
+        """The same images with other calibrated scores [N, C], of which novelty (its own, or this) takes its share."""
+        found = self.novelty if novelty is None else novelty
+        return replace(self, scores=scores if found is None else scores * (1.0 - found)[:, None], novelty=found)
 
     def __len__(self) -> int:
         return len(self.images)
@@ -76,6 +84,8 @@ def save(outcome: Outcome, path: Path) -> None:
     if isinstance(outcome, ClassificationOutcome):
         arrays |= {"truth": outcome.truth, "raw": outcome.raw, "scores": outcome.scores}
         arrays["exclusive"] = np.array(outcome.exclusive)
+        if outcome.novelty is not None:
+            arrays["novelty"] = outcome.novelty
     else:
         for side, boxes in (("truth", outcome.truth), ("predictions", outcome.predictions)):
             arrays |= _flatten(side, boxes)
@@ -89,8 +99,9 @@ def load(path: Path) -> Outcome:
     with np.load(path, allow_pickle=False) as data:
         labels, images = tuple(data["labels"].tolist()), tuple(data["images"].tolist())
         if "exclusive" in data:
+            novelty = data.get("novelty")
             return ClassificationOutcome(
-                labels, images, data["truth"], data["raw"], data["scores"], bool(data["exclusive"])
+                labels, images, data["truth"], data["raw"], data["scores"], bool(data["exclusive"]), novelty
             )
         return DetectionOutcome(labels, images, _unflatten("truth", data), _unflatten("predictions", data))
 

@@ -8,7 +8,6 @@ What departs from the known-good recipes must be better by more than two standar
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
@@ -264,25 +263,14 @@ class Search:
     def _result(
         self, network: Classifier, backbone: str, params: dict[str, Any], oof: ClassificationOutcome | None
     ) -> Trained:
-        import torch
+        from tenshot.automl.training.served import served
 
-        from tenshot.automl.training import export
-
-        spec = self.frozen.extractor(backbone).spec
-        copy = deepcopy(network).eval()
-
-        def run(batch: Any) -> Any:
-            with torch.inference_mode():
-                return copy(torch.from_numpy(batch)).numpy()
-
-        def write(directory: Path) -> None:
-            export.to_onnx(copy, spec, directory / "model.onnx")
-            export.onnx_to_openvino(directory / "model.onnx", directory / "model.xml")
-
+        extractor = self.frozen.extractor(backbone)
+        run, write = served(network, extractor.backbone(), extractor.spec)
         return Trained(
             labels=self.data.labels,
             base=backbone,
-            input=spec,
+            input=extractor.spec,
             suppression=None,
             oof=oof,
             network=run,

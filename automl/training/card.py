@@ -11,13 +11,22 @@ if TYPE_CHECKING:
     from tenshot.automl.bundle import Manifest
 
 
-def write(directory: Path, manifest: Manifest, parity: float) -> None:
-    """`card.md` and `LICENSE.txt` into `directory`."""
-    (directory / "card.md").write_text(text(manifest, parity), "utf-8")
+def write(directory: Path, manifest: Manifest, parity: float, *, abstains: bool = False) -> None:
+    """`card.md` and `LICENSE.txt` into `directory`. `abstains`: the bundle holds a novelty."""
+    (directory / "card.md").write_text(text(manifest, parity, ABSTAINS if abstains else ANSWERS_ALWAYS), "utf-8")
     (directory / "LICENSE.txt").write_text(licence(manifest), "utf-8")
 
 
-def text(manifest: Manifest, parity: float) -> str:
+ANSWERS_ALWAYS = """\
+The model knows its labels and nothing else: an image of something else still gets the nearest of them."""
+ABSTAINS = """\
+The model knows its labels and nothing else. An image unlike all training images gets low confidence for every label:
+each confidence is multiplied by 1 - novelty, so that those of one image add up to less than 100 where novelty is not 0.
+That rests on how far the image lies from the nearest training image in the eyes of the pretrained network: something
+else that looks much like them is not noticed. About 5 % of images like the training images lose confidence, too."""
+
+
+def text(manifest: Manifest, parity: float, limits: str = ANSWERS_ALWAYS) -> str:
     rows = "\n".join(f"| {name} | {manifest.thresholds[name]:.3f} |" for name in manifest.labels)
     params = "\n".join(f"- {key}: {value}" for key, value in sorted(manifest.details.get("params", {}).items()))
     return f"""# {manifest.project}@{manifest.version}
@@ -38,7 +47,7 @@ def text(manifest: Manifest, parity: float) -> str:
 {params}
 
 ## Limits
-The model knows its labels and nothing else: an image of something else still gets the nearest of them.
+{limits}
 Metrics with intervals are in the version's report.
 """
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
 OPSET = 18
 
 
-def to_onnx(network: nn.Module, spec: Input, path: Path) -> None:
-    """float32 [N, 3, H, W] with any N → the network's one output."""
+def to_onnx(network: nn.Module, spec: Input, path: Path, outputs: Sequence[str] = ("output",)) -> None:
+    """float32 [N, 3, H, W] with any N → the network's outputs by these names, in its order."""
     path.parent.mkdir(parents=True, exist_ok=True)
     example = torch.zeros(2, 3, spec.height, spec.width)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
@@ -32,8 +33,8 @@ def to_onnx(network: nn.Module, spec: Input, path: Path) -> None:
             (example,),
             str(path),
             input_names=["images"],
-            output_names=["output"],
-            dynamic_axes={"images": {0: "n"}, "output": {0: "n"}},
+            output_names=list(outputs),
+            dynamic_axes={name: {0: "n"} for name in ("images", *outputs)},
             opset_version=OPSET,
             dynamo=False,
         )

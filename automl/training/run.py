@@ -12,17 +12,19 @@ from dataclasses import dataclass, replace
 from time import process_time
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from tenshot.automl.base import catalogue
 from tenshot.automl.bundle import Base, Manifest, write_manifest
 from tenshot.automl.evaluation import calibration as calibrations
 from tenshot.automl.evaluation import outcomes, thresholds
 from tenshot.automl.evaluation.evaluate import Evaluation, evaluate
-from tenshot.automl.evaluation.outcomes import Outcome
+from tenshot.automl.evaluation.outcomes import ClassificationOutcome, Outcome
 from tenshot.automl.outcome import observe, parity
 from tenshot.automl.predictor import Predictor
 from tenshot.automl.scores import Calibration
 from tenshot.automl.search.budget import Budget, slowness
-from tenshot.automl.training import card
+from tenshot.automl.training import card, familiar
 from tenshot.automl.training.assigned import assigned, dataset_of, training_entries
 from tenshot.automl.training.learn import LEARNERS, Progress
 from tenshot.automl.training.options import Options
@@ -44,8 +46,8 @@ ADVISED = 10
 PARITY_IMAGES = 16
 PARITY_LIMIT = 1e-3
 FINISHING_S = 12.0
-"""Export, parity, tracking and report, measured on two cores with nothing else to do; the test split comes on top."""
-SECONDS_PER_TEST_IMAGE = 0.05
+"""Export, parity, tracking and report, measured on two cores with nothing else to do; looks at images come on top."""
+SECONDS_PER_IMAGE = 0.05
 MOST_OF_BUDGET = 0.5
 """Largest share that is kept for finishing: a small budget is still one for a search."""
 
@@ -108,7 +110,7 @@ class _Run:
             test = [e for e in snapshots.entries(self.workspace, dataset, split="test") if e.labeled]
             self._check_amount(train)
         with self.watch.step("search"):
-            trained = self._learn(train, started, len(test))
+            trained = self._learn(train, started, len(test) + min(len(train), familiar.MOST_ROWS))
         result = self._finish(dataset, trained, train, test)
         return self._publish(result, dataset, {e.image: e.name for e in [*train, *test]})
 
@@ -123,8 +125,9 @@ class _Run:
         if len(train) < ADVISED:
             self.warnings.append(f"{len(train)} training images are very few; ten or more are advised")
 
-    def _learn(self, train: list[Entry], started: Budget, tests: int) -> Trained:
-        alone, cpu = FINISHING_S + SECONDS_PER_TEST_IMAGE * tests, process_time()
+    def _learn(self, train: list[Entry], started: Budget, looked_at: int) -> Trained:
+        """`looked_at`: images that the finished network must be shown."""
+        alone, cpu = FINISHING_S + SECONDS_PER_IMAGE * looked_at, process_time()
 
         def reserve() -> float:
             return min(alone * slowness(started.spent, process_time() - cpu), MOST_OF_BUDGET * started.seconds)
@@ -133,6 +136,7 @@ class _Run:
             self.workspace, self.context.job, train,
             budget=replace(started, reserve=reserve), progress=self._progress, check=self.context.check,
         )  # fmt: skip
+        self.groups = job.groups
         trained = LEARNERS.get(str(self.project.task))(job)
         self.warnings += trained.warnings
         return trained
@@ -149,7 +153,8 @@ class _Run:
         limits = self._thresholds(oof) if oof else dict.fromkeys(trained.labels, 0.5)
         with self.watch.step("export"):
             self._progress({"stage": "export"})
-            manifest, predictor = self._export(dataset, trained, scaling, limits, train)
+            manifest, predictor, own = self._export(dataset, trained, scaling, limits, train)
+            oof = _as_served(oof, own)
         with self.watch.step("evaluation"):
             self._progress({"stage": "evaluation"})
             known = [e for e in test if self._judges(e, trained.labels)]
@@ -179,7 +184,8 @@ class _Run:
     def _export(
         self, dataset: DatasetVersion, trained: Trained, scaling: Calibration, limits: dict[str, float],
         train: list[Entry],
-    ) -> tuple[Manifest, Predictor]:  # fmt: skip
+    ) -> tuple[Manifest, Predictor, Mapping[str, float]]:  # fmt: skip
+        """The last: image → its novelty among the other training images, where that is known."""
         bundle = self.workspace.bundle_dir(self.project.name, self.number)
         partial = bundle.with_name("bundle.partial")
         shutil.rmtree(partial, ignore_errors=True)
@@ -195,18 +201,32 @@ class _Run:
         )  # fmt: skip
         manifest = write_manifest(partial, manifest)
         predictor = Predictor.load(partial, check=False)
+        known = self._familiar(predictor, train)
+        novelty = known.novelty if known else None
+        if novelty:
+            novelty.save(partial)
         samples = [self.images.load(e.image) for e in train[:PARITY_IMAGES]]
-        difference = parity(manifest, predictor.network, trained.network, samples)
+        difference = parity(manifest, predictor.network, trained.network, samples, novelty)
         if difference > PARITY_LIMIT:
             raise TrainingError(
                 f"the exported network differs from the trained one by {difference:.2g} (limit {PARITY_LIMIT})",
                 hint="please report this with the versions that `tenshot doctor` prints",
             )
-        card.write(partial, manifest, difference)
+        card.write(partial, manifest, difference, abstains=novelty is not None)
         manifest = write_manifest(partial, _with_parity(manifest, difference))
         shutil.rmtree(bundle, ignore_errors=True)
         partial.replace(bundle)
-        return manifest, Predictor(manifest, predictor.network)
+        return manifest, Predictor(manifest, predictor.network, novelty), known.own if known else {}
+
+    def _familiar(self, predictor: Predictor, train: list[Entry]) -> familiar.Familiar | None:
+        if self.project.task is Task.DETECTION:
+            return None
+        found = familiar.learn(
+            predictor, train, self.groups, self.images.load, seed=self.options.seed, check=self.context.check
+        )
+        if found is None:
+            self.warnings.append("it cannot be told what is unlike the training images: they give nothing to compare")
+        return found
 
     # Record -------------------------------------------------------------------------------------------------------
 
@@ -221,6 +241,14 @@ class _Run:
             self._progress({"stage": "tracking"})
             run = tracking.record(self.workspace, result, dataset, self.directory, report)
         return document.details(result, run, sum(self.watch.seconds.values()))
+
+
+def _as_served(oof: Outcome | None, own: Mapping[str, float]) -> Outcome | None:
+    """Out-of-fold scores less what the served version takes from images that are unlike all others. Thresholds are
+    chosen before: one odd image of a label must not pull its threshold down to what odd images get."""
+    if not own or not isinstance(oof, ClassificationOutcome):
+        return oof
+    return oof.judged(oof.scores, np.array([own.get(image, 0.0) for image in oof.images]))
 
 
 def _with_parity(manifest: Manifest, difference: float) -> Manifest:

@@ -16,6 +16,13 @@ _BOX = {
     "properties": {side: {"type": "number"} for side in ("left", "top", "width", "height")},
 }
 _LABEL = {"type": "object", "properties": {"name": {"type": "string"}, "confidence": _NUMBER, "box": _BOX}}
+_NOVELTY = {
+    "type": "number",
+    "minimum": 0,
+    "maximum": 1,
+    "description": "classifiers: how unlike all training images the image is; 0: like them, towards 1: unlike them. "
+    "Every confidence is multiplied by 1 - novelty",
+}
 _ERROR = {
     "type": "object",
     "properties": {
@@ -36,6 +43,7 @@ _ANSWER = {
                 "properties": {
                     "image": {"type": "string"},
                     "labels": {"type": "array", "items": _LABEL},
+                    "novelty": _NOVELTY,
                     "error": _ERROR["properties"]["error"],  # type: ignore[index]
                 },
             },

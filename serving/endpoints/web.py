@@ -122,12 +122,10 @@ class Web:
         except ImageError as error:
             return error
         raw = await self._infer(array)
-        read = partial(predictor.read, raw, image_hw, min_confidence=ask.min_confidence, max_results=ask.max_results)
+        read = partial(predictor.answer, raw, image_hw, min_confidence=ask.min_confidence, max_results=ask.max_results)
         if predictor.manifest.task is Task.DETECTION:  # suppression takes milliseconds, not microseconds
-            labels = await anyio.to_thread.run_sync(read, limiter=self._decoders)
-        else:
-            labels = read()
-        return {"image": upload.name, "labels": [label.to_json() for label in labels]}
+            return {"image": upload.name, **await anyio.to_thread.run_sync(read, limiter=self._decoders)}
+        return {"image": upload.name, **read()}
 
     def _decode(self, upload: Upload, predictor: Predictor) -> tuple[NDArray[np.float32], tuple[int, ...]]:
         image: RGB = decode(upload.data, name=upload.name, max_megapixels=self.config.max_megapixels)
