@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from tenshot.automl.bundle import Input
@@ -23,3 +24,6 @@ class DetectorFamily:
     export: Callable[[Any, Any, tuple[int, int]], None]
     """(detector, directory, image_size_hw)."""
     input_spec: Callable[[int], Input]
+    save: Callable[[Any, Path], None]
+    """(detector, path)."""
+    load: Callable[[Path], Any]

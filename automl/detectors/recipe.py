@@ -26,6 +26,8 @@ class Recipe:
     """Epochs in which the learning rate rises from zero."""
     freeze: int = 0
     """First so many of the network's 23 blocks keep their weights: 0 none, 10 the backbone, 22 all but the head."""
+    frozen_share: float = 1.0
+    """Share of the epochs in which `freeze` holds; after it everything learns."""
     ema_tau: float = 2000.0
     """Steps after which the average of the weights forgets slowly; smaller averages more in a short run."""
     ema_decay: float = 0.9999
@@ -36,6 +38,8 @@ class Recipe:
     """Probability of putting four images together; off in the last `close_mosaic` epochs."""
     close_mosaic: int = 10
     mixup: float = 0.0
+    paste: float = 0.0
+    """Probability that objects of other images are pasted into an image (`pasting`)."""
     scale: float = 0.5
     """Gain ±."""
     translate: float = 0.1
@@ -59,6 +63,11 @@ class Recipe:
             )
         if self.epochs < 1 or self.batch < 1:
             raise TrainingError(f"epochs is {self.epochs}, batch is {self.batch}; expected at least 1 of each")
+
+    @property
+    def thaw_epoch(self) -> int | None:
+        """The first epoch (from 0) in which everything learns; None: what is frozen stays so."""
+        return round(self.frozen_share * self.epochs) if self.freeze and self.frozen_share < 1 else None
 
     def with_(self, **changes: Any) -> Recipe:
         return replace(self, **changes)

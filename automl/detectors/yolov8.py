@@ -11,7 +11,6 @@ import atexit
 import contextlib
 import copy
 import os
-import random
 import shutil
 import tempfile
 import time
@@ -26,8 +25,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tenshot.automl.bundle import Input
+from tenshot.automl.detectors import pasting, unfolding
 from tenshot.automl.detectors.examples import Example, centre_xywh
 from tenshot.automl.detectors.family import DetectorFamily
+from tenshot.automl.detectors.process_state import restored
 from tenshot.automl.detectors.recipe import Recipe
 from tenshot.automl.predictor import RGB, Network, prepare, resize
 from tenshot.projects.errors import TrainingError, WeightsError
@@ -70,7 +71,7 @@ def load_base(
     the network that it should be.
     """
     base = _unfolded(onnx_path)
-    recover_statistics(base, images, image_size)
+    _recover_statistics(base, images, image_size)
     with _torch().random.fork_rng(devices=[]):
         _torch().manual_seed(seed)
         return Detector(tuple(labels), image_size, _with_classes(base, len(labels)))
@@ -80,52 +81,14 @@ def base_network(onnx_path: Path, images: Sequence[RGB] = (), *, image_size: int
     """The pretrained network with its own classes; with `images`, after its batch norms got their statistics."""
     base = _unfolded(onnx_path)
     if len(images):
-        recover_statistics(base, images, image_size)
+        _recover_statistics(base, images, image_size)
     return Detector(tuple(str(i) for i in range(BASE_CLASSES)), image_size, base)
 
 
 def _unfolded(onnx_path: Path) -> Any:
-    """The base as a torch module: folded biases become batch norms with mean 0 and variance 1."""
-    torch = _torch()
-    tensors = _initializers(onnx_path)
     model = _empty_network(BASE_CLASSES)
-    matched = 0
-    with torch.no_grad():
-        for name, module in model.named_modules():
-            if hasattr(module, "conv") and hasattr(module, "bn"):
-                _copy(module.conv.weight, tensors, f"{name}.conv.weight")
-                _copy(module.bn.bias, tensors, f"{name}.conv.bias")
-                module.bn.weight.fill_((1.0 + module.bn.eps) ** 0.5)
-                module.bn.running_mean.zero_()
-                module.bn.running_var.fill_(1.0)
-                matched += 1
-            elif isinstance(module, torch.nn.Conv2d) and module.bias is not None:
-                _copy(module.weight, tensors, f"{name}.weight")
-                _copy(module.bias, tensors, f"{name}.bias")
-                matched += 1
-    expected = sum(isinstance(m, torch.nn.Conv2d) for m in model.modules()) - 1  # the fixed one of the box decoder
-    if matched != expected:
-        raise WeightsError(f"{onnx_path}: {matched} of {expected} convolutions were found")
+    unfolding.fill(model, onnx_path)
     return model.eval()
-
-
-def _initializers(onnx_path: Path) -> dict[str, NDArray[Any]]:
-    import onnx
-    from onnx import numpy_helper
-
-    try:
-        graph = onnx.load(str(onnx_path)).graph
-    except Exception as error:
-        raise WeightsError(f"{onnx_path} cannot be read as ONNX: {error}", hint="tenshot models pull") from None
-    return {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
-
-
-def _copy(target: Any, tensors: dict[str, NDArray[Any]], name: str) -> None:
-    if name not in tensors:
-        raise WeightsError(f"the detector's weights have no tensor {name}", hint="tenshot models verify")
-    if tuple(target.shape) != tensors[name].shape:
-        raise WeightsError(f"{name} has shape {tensors[name].shape}; expected {tuple(target.shape)}")
-    target.copy_(_torch().from_numpy(tensors[name].copy()))
 
 
 def _empty_network(classes: int) -> Any:
@@ -149,40 +112,8 @@ def _with_classes(base: Any, classes: int) -> Any:
     return model.eval()
 
 
-def recover_statistics(model: Any, images: Sequence[RGB], image_size: int) -> None:
-    """Give every batch norm the mean and variance of what it sees on `images`, without changing the function.
-
-    Weight and bias are solved so that (x − mean) / √(variance + eps) · weight + bias stays what it was.
-    """
-    torch = _torch()
-    sums: dict[Any, list[Any]] = {}
-
-    def record(module: Any, inputs: tuple[Any, ...]) -> None:
-        x = inputs[0].double().transpose(0, 1).flatten(1)
-        old = sums.get(module, [0, 0.0, 0.0])
-        sums[module] = [old[0] + x.shape[1], old[1] + x.sum(1), old[2] + (x * x).sum(1)]
-
-    norms = [m for m in model.modules() if isinstance(m, torch.nn.BatchNorm2d)]
-    hooks = [norm.register_forward_pre_hook(record) for norm in norms]
-    try:
-        with torch.no_grad():
-            for image in images:
-                model.eval()(torch.from_numpy(prepare(image, input_spec(image_size)))[None])
-    finally:
-        for hook in hooks:
-            hook.remove()
-    with torch.no_grad():
-        for norm, (count, total, squares) in sums.items():
-            _restate(norm, total / count, (squares / count - (total / count) ** 2).clamp_min(0.0))
-
-
-def _restate(norm: Any, mean: Any, variance: Any) -> None:
-    old_gain = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()
-    old_shift = norm.bias.double() - norm.running_mean.double() * old_gain
-    norm.weight.copy_(old_gain * (variance + norm.eps).sqrt())
-    norm.bias.copy_(old_shift + mean * old_gain)
-    norm.running_mean.copy_(mean)
-    norm.running_var.copy_(variance)
+def _recover_statistics(model: Any, images: Sequence[RGB], image_size: int) -> None:
+    unfolding.recover_statistics(model, (prepare(image, input_spec(image_size)) for image in images))
 
 
 # Training ---------------------------------------------------------------------------------------------------------
@@ -208,7 +139,7 @@ def train(
     if not examples:
         raise TrainingError("a detector cannot be trained on no images", hint="import labeled images first")
     _ultralytics()
-    with _restored(threads), _quiet(), tempfile.TemporaryDirectory(prefix="tenshot-detector-") as folder:
+    with restored(), _quiet(), tempfile.TemporaryDirectory(prefix="tenshot-detector-") as folder:
         run = _run_class()(
             _overrides(recipe, len(examples), seed, folder),
             detector=detector,
@@ -292,13 +223,15 @@ def _run_class() -> Any:
     class Images(YOLODataset):
         """Examples as Ultralytics' dataset: letterbox-sized images are kept in memory, nothing touches the disk."""
 
-        def __init__(self, examples: Sequence[Example], labels: Sequence[str], rotate90: float, **options: Any) -> None:
+        def __init__(self, examples: Sequence[Example], labels: Sequence[str], recipe: Recipe, **options: Any) -> None:
             self.examples = examples
-            self.rotate90 = rotate90
+            self.recipe = recipe
             self.index = {name: i for i, name in enumerate(labels)}
             super().__init__(img_path="", **options)
             self.keep = len(examples) * 3 * self.imgsz**2 <= KEPT_BYTES
             self.buffer = list(range(len(examples)))  # any image may join a mosaic
+            self.rng = np.random.default_rng(options["hyp"].seed)
+            self.cuttings = self._cuttings() if recipe.paste else []
 
         def get_img_files(self, img_path: str) -> list[str]:
             return [f"{example.image}.png" for example in self.examples]
@@ -331,9 +264,26 @@ def _run_class() -> Any:
                 self.ims[i], self.im_hw0[i], self.im_hw[i] = small, image.shape[:2], (height, width)
             return small, image.shape[:2], (height, width)
 
+        def _cuttings(self) -> list[pasting.Cutting]:
+            chosen = pasting.chosen([row["cls"][:, 0] for row in self.labels], self.rng)
+            return [
+                cutting
+                for i, boxes in chosen.items()
+                for cutting in pasting.cuttings(
+                    self.load_image(i)[0], self.labels[i]["bboxes"][boxes], self.labels[i]["cls"][boxes, 0]
+                )
+            ]
+
+        def update_labels_info(self, label: dict[str, Any]) -> dict[str, Any]:
+            if self.cuttings and self.rng.random() < self.recipe.paste:
+                drawn = pasting.pasted(label["img"], label["bboxes"], label["cls"], self.cuttings, self.rng)
+                label["img"], label["bboxes"], label["cls"] = drawn
+            complete: dict[str, Any] = super().update_labels_info(label)
+            return complete
+
         def build_transforms(self, hyp: IterableSimpleNamespace) -> Any:
             # An explicit list replaces Ultralytics' own (blur, grey, CLAHE at 1 % each).
-            hyp.augmentations = [albumentations.RandomRotate90(p=self.rotate90)] if self.rotate90 else []
+            hyp.augmentations = [albumentations.RandomRotate90(p=self.recipe.rotate90)] if self.recipe.rotate90 else []
             return super().build_transforms(hyp)
 
     class FastModel(DetectionModel):
@@ -364,8 +314,16 @@ def _run_class() -> Any:
         def run_callbacks(self, event: str) -> None:
             if event == "on_train_batch_start" and self.mine.check:
                 self.mine.check()
+            if event == "on_train_epoch_start" and self.epoch == self.mine.recipe.thaw_epoch:
+                self._thaw()
             if event == "on_train_epoch_end":
                 self._epoch_ended()
+
+        def _thaw(self) -> None:
+            """From now on everything learns; the optimiser has held the frozen weights all along."""
+            self.freeze_layer_names = [".dfl"]
+            for name, parameter in self.model.named_parameters():
+                parameter.requires_grad = ".dfl" not in name
 
         def _epoch_ended(self) -> None:
             losses = {name: float(value) for name, value in self.tloss.items()}
@@ -383,7 +341,7 @@ def _run_class() -> Any:
         def build_dataset(self, img_path: str, mode: str = "train", batch: int | None = None) -> Any:
             mine, args = self.mine, self.args
             options = {"imgsz": args.imgsz, "hyp": args, "batch_size": batch, "data": self.data}
-            return Images(mine.examples, mine.detector.labels, mine.recipe.rotate90, **options)
+            return Images(mine.examples, mine.detector.labels, mine.recipe, **options)
 
         def _setup_train(self) -> None:
             super()._setup_train()
@@ -405,6 +363,25 @@ def _run_class() -> Any:
             pass
 
     return Run
+
+
+def save(detector: Detector, path: Path) -> None:
+    """Write the weights, so that the file is whole or not there."""
+    partial = path.with_name(f"partial-{path.name}")
+    state = {"labels": list(detector.labels), "image_size": detector.image_size, "state": detector.model.state_dict()}
+    _torch().save(state, partial)
+    partial.replace(path)
+
+
+def load(path: Path) -> Detector:
+    """What `save` wrote. Raises WeightsError if it is something else."""
+    try:
+        kept = _torch().load(path, weights_only=True)
+        model = _empty_network(len(kept["labels"]))
+        model.load_state_dict(kept["state"])
+    except Exception as error:  # what a damaged file raises is anybody's guess, down to AssertionError
+        raise WeightsError(f"{path} holds no trained detector: {error}", hint="train again") from None
+    return Detector(tuple(kept["labels"]), int(kept["image_size"]), model.eval())
 
 
 # Answers and files ------------------------------------------------------------------------------------------------
@@ -469,7 +446,7 @@ def _exportable(detector: Detector) -> Any:
     return model
 
 
-FAMILY = DetectorFamily("yolov8n", load_base, train, network, export, input_spec)
+FAMILY = DetectorFamily("yolov8n", load_base, train, network, export, input_spec, save, load)
 
 
 def _multiplies_bfloat16() -> bool:
@@ -521,32 +498,3 @@ def _quiet() -> Iterator[None]:
         yield
     finally:
         logger.setLevel(level)
-
-
-@contextlib.contextmanager
-def _restored(threads: int) -> Iterator[None]:
-    """Random states, thread counts and deterministic flags come out as they went in."""
-    import cv2
-
-    torch = _torch()
-    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    torch_threads, cv_threads = torch.get_num_threads(), cv2.getNumThreads()
-    deterministic = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
-    fill = torch.utils.deterministic.fill_uninitialized_memory
-    cudnn = torch.backends.cudnn.deterministic
-    kept = {name: os.environ.get(name) for name in ("CUBLAS_WORKSPACE_CONFIG", "PYTHONHASHSEED")}
-    try:
-        yield
-    finally:
-        random.setstate(states[0])
-        np.random.set_state(states[1])
-        torch.set_rng_state(states[2])
-        torch.set_num_threads(torch_threads)
-        cv2.setNumThreads(cv_threads)
-        torch.use_deterministic_algorithms(deterministic[0], warn_only=deterministic[1])
-        torch.utils.deterministic.fill_uninitialized_memory = fill
-        torch.backends.cudnn.deterministic = cudnn
-        for name, value in kept.items():
-            os.environ.pop(name, None)
-            if value is not None:
-                os.environ[name] = value

@@ -38,3 +38,16 @@ def test_what_no_network_can_do_is_refused(wrong: dict[str, int]) -> None:
 )
 def test_sizes_are_rounded_to_the_stride(pixels: int, expected: int) -> None:
     assert rounded_size(pixels) == expected
+
+
+@pytest.mark.parametrize(
+    ("freeze", "share", "expected"),
+    [
+        pytest.param(0, 0.5, None, id="nothing-is-frozen"),
+        pytest.param(10, 1.0, None, id="frozen-to-the-end"),
+        pytest.param(10, 0.5, 20, id="halfway"),
+        pytest.param(10, 0.0, 0, id="at-once"),
+    ],
+)
+def test_when_frozen_blocks_thaw(freeze: int, share: float, expected: int | None) -> None:
+    assert Recipe(epochs=40, freeze=freeze, frozen_share=share).thaw_epoch == expected

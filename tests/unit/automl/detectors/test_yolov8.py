@@ -204,3 +204,47 @@ def test_training_finds_squares_and_discs(weights: Path, pictures: list[Example]
     truths = tuple(truth(p, LABELS) for p in unseen)
     outcome = DetectionOutcome(LABELS, tuple(p.image for p in unseen), truths, found)
     assert detection_metrics(outcome)["map50"] > 0.8
+
+
+def test_a_saved_detector_answers_the_same(weights: Path, pictures: list[Example], tmp_path: Path) -> None:
+    detector = new(weights, pictures)
+    yolov8.save(detector, tmp_path / "detector.pt")
+    assert [p.name for p in tmp_path.iterdir()] == ["detector.pt"]
+    loaded = yolov8.load(tmp_path / "detector.pt")
+    assert (loaded.labels, loaded.image_size) == (detector.labels, detector.image_size)
+    batch = inputs(pictures[:2])
+    assert np.array_equal(yolov8.network(loaded)(batch), yolov8.network(detector)(batch))
+
+
+@pytest.mark.parametrize("content", [pytest.param(b"junk", id="junk"), pytest.param(b"", id="empty")])
+def test_a_damaged_detector_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "detector.pt").write_bytes(content)
+    with pytest.raises(WeightsError, match="no trained detector"):
+        yolov8.load(tmp_path / "detector.pt")
+
+
+def moved(trained: yolov8.Detector, base: yolov8.Detector, block: int) -> bool:
+    name = f"model.{block}.conv.weight"
+    return not torch.equal(trained.model.state_dict()[name], base.model.state_dict()[name])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("frozen_share", "thaws"), [pytest.param(1.0, False, id="stays"), pytest.param(0.5, True, id="thaws-halfway")]
+)
+def test_frozen_blocks_learn_once_they_are_thawed(
+    weights: Path, pictures: list[Example], frozen_share: float, thaws: bool
+) -> None:
+    base = new(weights, pictures)
+    recipe = TINY.with_(epochs=4, freeze=10, frozen_share=frozen_share)
+    trained = yolov8.train(base, pictures[:4], recipe, seed=0, threads=1)
+    assert moved(trained, base, 16)  # in the neck
+    assert moved(trained, base, 0) == thaws
+
+
+@pytest.mark.slow
+def test_pasting_trains(weights: Path, pictures: list[Example]) -> None:
+    recipe = TINY.with_(paste=1.0, mosaic=0.5, close_mosaic=1)
+    losses: list[dict[str, float]] = []
+    yolov8.train(new(weights, pictures), pictures, recipe, seed=0, on_epoch=lambda *a: losses.append(a[2]))
+    assert len(losses) == 2
