@@ -13,6 +13,7 @@ from tenshot.automl.evaluation.report import ReportInput, TrainingCurve, render
 from tenshot.datasets.images import ImageStore
 
 if TYPE_CHECKING:
+    from tenshot.automl.evaluation.evaluate import Evaluation
     from tenshot.automl.training.run import Result
     from tenshot.projects.records import DatasetVersion
     from tenshot.projects.workspace import Workspace
@@ -39,6 +40,7 @@ def details(result: Result, run_id: str | None, seconds: float) -> dict[str, Any
         "primary": evaluation.primary if evaluation else None,
         "measured_on": result.measured_on,
         "images": evaluation.images if evaluation else 0,
+        "out_of_fold": _out_of_fold(result.oof_evaluation),
         "thresholds": result.manifest.thresholds,
         "trials": sum(t.value is not None for t in result.trained.trials),
         "params": result.trained.params,
@@ -50,6 +52,13 @@ def details(result: Result, run_id: str | None, seconds: float) -> dict[str, Any
         "warnings": result.warnings,
         "run_id": run_id,
     }
+
+
+def _out_of_fold(evaluation: Evaluation | None) -> dict[str, Any]:
+    """What cross-validation said, also where a test split has the last word."""
+    if evaluation is None:
+        return {"metrics": {}, "intervals": {}}
+    return {"metrics": evaluation.metrics, "intervals": {k: list(v) for k, v in evaluation.intervals.items()}}
 
 
 def write_report(
