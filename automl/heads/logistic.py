@@ -5,26 +5,24 @@ from __future__ import annotations
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
-from tenshot.automl.heads import Bools, Floats
+from tenshot.automl.heads import ABSENT_LOGIT, Bools, Floats, Layer
 
 MOST_STEPS = 200
-ABSENT_LOGIT = 8.0
-"""Logit of a label that no (or every) training image carries: nothing can be learned about it."""
 
 
-def fit(x: Floats, y: Bools, exclusive: bool, strength: float) -> tuple[Floats, Floats]:
+def fit(x: Floats, y: Bools, exclusive: bool, strength: float) -> list[Layer]:
     """`strength` is 1 / C, on rows of mean squared length 1."""
     if exclusive:
-        return _multinomial(x, y, strength)
+        return [_multinomial(x, y, strength)]
     rows = [_one(x, y[:, c], strength) for c in range(y.shape[1])]
-    return np.stack([w for w, _ in rows]), np.array([b for _, b in rows])
+    return [(np.stack([w for w, _ in rows]), np.array([b for _, b in rows]))]
 
 
 def _model(strength: float) -> LogisticRegression:
     return LogisticRegression(C=1.0 / strength, max_iter=MOST_STEPS, tol=1e-3)
 
 
-def _multinomial(x: Floats, y: Bools, strength: float) -> tuple[Floats, Floats]:
+def _multinomial(x: Floats, y: Bools, strength: float) -> Layer:
     weight, bias = np.zeros((y.shape[1], x.shape[1])), np.full(y.shape[1], -ABSENT_LOGIT)
     names = y.argmax(axis=1)
     present = np.unique(names)

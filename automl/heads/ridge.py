@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 
-from tenshot.automl.heads import Bools, Floats
+from tenshot.automl.heads import Bools, Floats, Layer
 
 SCALE = 4.0
 """A regression value of 1 becomes this logit; the calibration sets the real scale afterwards."""
 
 
-def fit(x: Floats, y: Bools, exclusive: bool, strength: float) -> tuple[Floats, Floats]:
+def fit(x: Floats, y: Bools, exclusive: bool, strength: float) -> list[Layer]:
     """`strength` 1 is a ridge of the mean squared length of a row."""
     del exclusive  # the labels are regressed one by one either way
     ridge = strength * float(np.square(x).sum(axis=1).mean()) + 1e-12
     rows = [_one(x, y[:, c], ridge) for c in range(y.shape[1])]
-    return SCALE * np.stack([w for w, _ in rows]), SCALE * np.array([b for _, b in rows])
+    return [(SCALE * np.stack([w for w, _ in rows]), SCALE * np.array([b for _, b in rows]))]
 
 
 def _one(x: Floats, y: Bools, ridge: float) -> tuple[Floats, float]:
