@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +22,9 @@ from tenshot.automl.search import space as spaces
 from tenshot.automl.search import study as studies
 from tenshot.automl.search.folds import Fold, fold_count, folds
 from tenshot.automl.search.frozen import Frozen, Learning, tap_indices
-from tenshot.automl.training.trained import Series, Trained
+from tenshot.automl.search.learning_curve import curve_of
+from tenshot.automl.search.place import Where
+from tenshot.automl.training.trained import LearningCurve, Series, Trained
 from tenshot.automl.trials import Trial
 from tenshot.projects.errors import TrainingError, WeightsError
 
@@ -67,7 +68,7 @@ def score(data: Learning, logits: Floats) -> Score:
     plain = ClassificationOutcome(
         data.labels, ids, data.truth, logits, Calibration(kind).apply(logits), data.exclusive  # type: ignore[arg-type]
     )  # fmt: skip
-    outcome = replace(plain, scores=calibration.fit(plain).apply(logits))
+    outcome = replace(plain, scores=calibration.simplest(plain).apply(logits))
     chance = np.clip(np.where(data.truth, outcome.scores, 1 - outcome.scores), 1e-7, 1.0)
     losses = -np.log(chance[data.truth] if data.exclusive else chance)
     per_image = losses if data.exclusive else losses.mean(axis=1)
@@ -85,7 +86,7 @@ class Search:
 
     def __init__(
         self, workspace: Workspace, data: Learning, *, task: str, budget: Budget, trials: int, seed: int,
-        journal: Path, progress: Progress, check: Callable[[], None],
+        journal: Where, progress: Progress, check: Callable[[], None], own_space: Mapping[str, Any] | None = None,
     ) -> None:  # fmt: skip
         self.data = data
         self.budget = budget
@@ -95,10 +96,11 @@ class Search:
         self.progress = progress
         self.check = check
         self.frozen = Frozen(workspace, data, check)
-        self.spaces = spaces.load("multilabel" if task == "multilabel" else "classification")
+        self.spaces = spaces.load("multilabel" if task == "multilabel" else "classification", own_space)
         self.warnings: list[str] = []
         self.records: list[Trial] = []
         self.curves: list[Series] = []
+        self.learning_curve: LearningCurve | None = None
         self.best_accuracy = 0.0
         self._trial_s: list[float] = []
         """Of each trial on frozen features."""
@@ -113,7 +115,9 @@ class Search:
             )
             return self._frozen_result(dict(self.spaces["frozen"].default), None)
         params = self._search_frozen()
-        final = score(self.data, self.frozen.out_of_fold(params, self._folds(self.seed + 1000)))
+        fresh = self._folds(self.seed + 1000)
+        final = score(self.data, self.frozen.out_of_fold(params, fresh))
+        self.learning_curve = curve_of(self.frozen, params, fresh, seed=self.seed, left_s=self.budget.left)
         tuned = self._search_tuned(params)
         if tuned is not None:
             return tuned
@@ -224,6 +228,8 @@ class Search:
         """The fine-tuned network, or None if there was no time for it or it is not clearly better."""
         from tenshot.automl.search.tuned import Tuning
 
+        if "finetune" not in self.spaces:  # the user switched it off
+            return None
         own = self._folds(self.seed + 1000, count=min(TUNE_FOLDS, self.count))
         rival = score(self.data, self.frozen.out_of_fold(frozen_params, own))
         tuning = Tuning(self.frozen, {**frozen_params, "taps": "7"}, own, self.seed)
@@ -266,7 +272,7 @@ class Search:
         from tenshot.automl.training.served import served
 
         extractor = self.frozen.extractor(backbone)
-        run, write = served(network, extractor.backbone(), extractor.spec)
+        run, write = served(network, lambda name: self.frozen.extractor(name).backbone(), extractor.spec)
         return Trained(
             labels=self.data.labels,
             base=backbone,
@@ -280,6 +286,7 @@ class Search:
             trials=self.records,
             curves=[*self.curves, *self._trial_curves()],
             warnings=self.warnings,
+            learning_curve=self.learning_curve,
         )
 
     def _trial_curves(self) -> list[Series]:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tenshot.automl.evaluation import calibration
+from tenshot.automl.evaluation import calibration, scaling
 from tenshot.automl.evaluation.outcomes import Boxes, ClassificationOutcome, DetectionOutcome
 from tenshot.automl.scores import Calibration
 
@@ -74,7 +74,7 @@ def test_ten_perfect_images_do_not_make_it_sure_of_everything(make_classified):
 
 def test_reversed_scores_keep_a_positive_slope(make_classified):
     outcome = make_classified(0, 200, ("a", "b"), exclusive=False)
-    assert calibration.fit(replace(outcome, raw=-outcome.raw)).slope >= calibration.LEAST_SLOPE
+    assert calibration.fit(replace(outcome, raw=-outcome.raw)).slope >= scaling.LEAST_SLOPE
 
 
 def test_nothing_to_fit_on_is_the_identity():
