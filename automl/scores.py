@@ -86,7 +86,7 @@ class Calibration:
             return logits
         curves = [np.array(curve).T for curve in self.knots]
         if len(curves) == 1:
-            return np.interp(logits, *curves[0])
+            return np.asarray(np.interp(logits, *curves[0]))
         return np.stack([np.interp(logits[..., c], *curve) for c, curve in enumerate(curves)], axis=-1)
 
     def to_json(self) -> dict[str, Any]:

@@ -22,7 +22,15 @@ from typing import Literal
 import numpy as np
 
 from tenshot.automl.evaluation import detection_metrics, metrics, scaling
-from tenshot.automl.evaluation.outcomes import Boxes, ClassificationOutcome, DetectionOutcome, Floats, Ints, Outcome
+from tenshot.automl.evaluation.outcomes import (
+    Bools,
+    Boxes,
+    ClassificationOutcome,
+    DetectionOutcome,
+    Floats,
+    Ints,
+    Outcome,
+)
 from tenshot.automl.scores import Calibration, logit
 
 VECTOR_FROM, ISOTONIC_FROM = 200, 1000
@@ -53,7 +61,7 @@ class _Samples:
     def __len__(self) -> int:
         return len(self.raw)
 
-    def part(self, keep: Floats | np.ndarray) -> _Samples:
+    def part(self, keep: Bools) -> _Samples:
         return replace(self, raw=self.raw[keep], truth=self.truth[keep], image=self.image[keep])
 
     def losses(self, calibration: Calibration) -> Floats:

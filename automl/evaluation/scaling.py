@@ -122,7 +122,7 @@ def isotonic(logits: Floats, truth: Bools, low: float, high: float) -> Knots:
     x, hit = logits[order], truth[order].astype(np.float64)
     chance = sigmoid(x)
     parts = _parts(chance, int(np.clip(len(x) // FEWEST_PER_LEVEL, 1, MOST_LEVELS)))
-    count = np.bincount(parts) + PRIOR_SAMPLES
+    count = np.asarray(np.bincount(parts) + PRIOR_SAMPLES, np.float64)
     expected = np.bincount(parts, chance) / np.bincount(parts)
     level = (np.bincount(parts, hit) + PRIOR_SAMPLES * expected) / count
     centre = np.bincount(parts, x) / np.bincount(parts)
