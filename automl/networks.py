@@ -8,7 +8,7 @@ more about texture and small defects (measured: docs/classification-recipe.md).
 from __future__ import annotations
 
 import pickle
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -80,12 +80,15 @@ class Classifier(nn.Module):
     def __init__(self, backbone: Backbone, taps: Sequence[int], weight: Tensor, bias: Tensor) -> None:
         super().__init__()
         self.taps = tuple(sorted(taps))
+        self.backbone = backbone.name
         self.depth = backbone.depth
         self.stages = nn.ModuleList(list(backbone.stages)[: self.taps[-1] + 1])
-        self.head = nn.Linear(weight.shape[1], weight.shape[0])
+        linear = nn.Linear(weight.shape[1], weight.shape[0])
         with torch.no_grad():
-            self.head.weight.copy_(weight)
-            self.head.bias.copy_(bias)
+            linear.weight.copy_(weight)
+            linear.bias.copy_(bias)
+        self.head: nn.Module = linear
+        """Any module of the taps' width may be put in its place (automl/assembly.py)."""
         self.eval()
 
     def forward(self, x: Tensor, start: int = 0) -> Tensor:
@@ -100,39 +103,52 @@ class Classifier(nn.Module):
 
 class Described(nn.Module):
     """A classifier as it is served: [N, 3, H, W] → logits [N, C] and descriptors [N, D] of length 1, which say what
-    kind of picture it is (automl/novelty.py): the averages of the stages `taps`, each of length 1, side by side."""
+    kind of picture it is (automl/novelty.py): the averages of the outputs of `watched`, each of length 1, side by side.
 
-    def __init__(self, network: Classifier, taps: Sequence[int]) -> None:
+    `watched` are stages somewhere inside `network`; they are looked at while it runs, so that it may be any network.
+    """
+
+    def __init__(self, network: nn.Module, watched: Sequence[nn.Module]) -> None:
         super().__init__()
         self.network = network
-        self.taps = tuple(sorted(taps))
+        self._seen: list[Tensor] = []
+        for stage in watched:
+            stage.register_forward_hook(self._look)
         self.eval()
 
+    def _look(self, _: nn.Module, __: tuple[Tensor, ...], maps: Tensor) -> None:
+        self._seen.append(nn.functional.normalize(maps.mean((2, 3)), dim=1))
+
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        pooled, described = [], []
-        for index, stage in enumerate(self.network.stages):
-            x = stage(x)
-            if index in self.network.taps:
-                pooled.append(pool(x, last=index == self.network.depth - 1))
-            if index in self.taps:
-                described.append(nn.functional.normalize(x.mean((2, 3)), dim=1))
-        return self.network.head(torch.cat(pooled, dim=1)), torch.cat(described, dim=1) / len(described) ** 0.5
+        self._seen.clear()
+        logits = self.network(x)
+        return logits, torch.cat(self._seen, dim=1) / len(self._seen) ** 0.5
 
 
-def untouched_taps(network: Classifier, pretrained: Backbone) -> list[int]:
+def untouched(network: nn.Module, pretrained: Callable[[str], Backbone]) -> list[nn.Module]:
     """Stages for descriptors: those that training left as they were pretrained, asked of the weights themselves.
 
-    The last stage alone where nothing was tuned, since it knows kinds of things best; otherwise all from
-    `DESCRIBED_FROM` to the first that was tuned. Empty if the first stage was tuned already.
+    `pretrained` gives a fresh backbone by its name. Of a classifier the last stage alone where nothing was tuned, since
+    it knows kinds of things best; otherwise all from `DESCRIBED_FROM` to the first that was tuned. Of several
+    classifiers that answer together, the one that has most of it. Empty if every first stage was tuned already.
     """
-    kept = 0
-    for own, first in zip(network.stages, pretrained.stages, strict=False):
+    best: list[nn.Module] = []
+    rank = (False, 0)
+    for found in (m for m in network.modules() if isinstance(m, Classifier)):
+        kept = _kept(found, pretrained(found.backbone))
+        if (kept == found.depth, kept) > rank:
+            rank = (kept == found.depth, kept)
+            first = kept - 1 if rank[0] else min(DESCRIBED_FROM, kept - 1)
+            best = list(found.stages)[first:kept]
+    return best
+
+
+def _kept(network: Classifier, pretrained: Backbone) -> int:
+    """How many of its first stages are as they were pretrained."""
+    for index, (own, first) in enumerate(zip(network.stages, pretrained.stages, strict=False)):
         if not _same(own, first):
-            break
-        kept += 1
-    if kept == pretrained.depth:
-        return [kept - 1]
-    return list(range(min(DESCRIBED_FROM, kept - 1), kept)) if kept else []
+            return index
+    return len(network.stages)
 
 
 def _same(one: nn.Module, other: nn.Module) -> bool:

@@ -12,9 +12,12 @@ from typing import Any
 
 from tenshot.automl.bundle import Base
 from tenshot.automl.evaluation import advice, calibration, evaluate, plots
+from tenshot.automl.evaluation.doubts import doubts
 from tenshot.automl.evaluation.evaluate import Evaluation
 from tenshot.automl.evaluation.mistakes import LoadImage, worst
 from tenshot.automl.evaluation.outcomes import Outcome
+from tenshot.automl.evaluation.review import Review
+from tenshot.automl.evaluation.unlike import unlike
 from tenshot.automl.scores import Calibration
 from tenshot.automl.trials import Trial
 from tenshot.projects.clock import iso
@@ -75,6 +78,7 @@ class ReportInput:
     """Largest absolute difference between the served and the trained network's scores on the same images."""
     warnings: Sequence[str] = ()
     environment: Mapping[str, Any] = field(default_factory=dict)
+    review: Review = field(default_factory=Review)
     names: Mapping[str, str] = field(default_factory=dict)
     """sha256 → file name as the user knows it; missing ones are shown by the start of the hash."""
 
@@ -142,12 +146,22 @@ def _page(report: ReportInput, pictures: int) -> str:
         show_confusion=report.evaluation.confusion and len(report.labels) <= MOST_CONFUSION_LABELS,
         pairs=advice.confused_pairs(report.evaluation),
         mistakes=worst(report.outcome, report.thresholds, report.load_image, pictures) if pictures else [],
-        advice=advice.advise(report.evaluation, _train_counts(report), tested=report.tested),
+        unlike=unlike(report.outcome, report.load_image, pictures // 2),
+        review=report.review,
+        wrong=doubts(report.review.label_errors, report.oof, report.load_image, pictures),
+        unlabeled=doubts(report.review.unlabeled, report.oof, report.load_image, pictures),
+        advice=_advice(report),
         trials=_best_trials(report),
         commands=_commands(report),
         rounded=_rounded,
     )
     return page
+
+
+def _advice(report: ReportInput) -> list[str]:
+    metric = report.review.growth.metric if report.review.growth else evaluate.PRIMARY[report.task]
+    about_data = report.review.sentences(report.names, advice.label_of(metric))
+    return advice.advise(report.evaluation, _train_counts(report), tested=report.tested, about_data=about_data)
 
 
 def _measures(report: ReportInput) -> list[dict[str, Any]]:
@@ -180,6 +194,8 @@ def _plots(report: ReportInput) -> dict[str, str]:
     if done:
         values = [(float(t.number), float(t.value or 0.0)) for t in done]
         drawn["search"] = plots.search(values, [t.sd for t in done], report.objective)
+    if forecast := report.review.growth:
+        drawn["growth"] = plots.growth(forecast, advice.label_of(forecast.metric))
     return drawn
 
 
