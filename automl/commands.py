@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from tenshot.projects import console
+from tenshot.projects.errors import UsageError
 from tenshot.projects.workspace import Workspace
 
 Ref = Annotated[str, typer.Argument(metavar="NAME@V", help="NAME@2, NAME@champion, or NAME for the newest.")]
@@ -28,6 +29,12 @@ def train(
     min_recall: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="Choose thresholds that reach this recall, where possible.")
     ] = 0.0,
+    space: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A search space of your own, which narrows the product's.")
+    ] = None,
+    queue: Annotated[
+        bool, typer.Option("--queue", help="Only queue it, for `tenshot worker` processes to work off.")
+    ] = False,
     resume: Annotated[
         bool,
         typer.Option(
@@ -41,11 +48,17 @@ def train(
     from tenshot.automl.training.options import Options
     from tenshot.projects.durations import parse_duration
 
+    if resume and (queue or space):
+        raise UsageError("a training goes on here, with the options that it began with", hint="give --resume alone")
     workspace = Workspace.current()
     budget_s = parse_duration(budget) if budget else workspace.settings.training.budget_s
     options = Options(budget_s, trials, seed, min_precision=min_precision, min_recall=min_recall)
+    if queue:
+        queued = launch.queued_document(launch.enqueue(workspace, name, options, space))
+        console.emit(queued, lambda: f"queued {name}@{queued['version']} as job {queued['job']}")
+        return
     with progress.bar(budget_s) as show:
-        version = launch.launch(workspace, name, options, resume=resume, show=show)
+        version = launch.launch(workspace, name, options, resume=resume, space_file=space, show=show)
     document = launch.document(version)
     console.emit(document, lambda: _training_view(document))
 

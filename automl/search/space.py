@@ -43,8 +43,18 @@ class Space:
         return trial.suggest_categorical(key, values)
 
 
-def load(name: str) -> dict[str, Space]:
-    """The kinds of `configs/search_spaces/<name>.yaml`. Raises SettingsError for a recipe that no choice allows."""
+def load(name: str, own: Mapping[str, Any] | None = None, where: str = "search space") -> dict[str, Space]:
+    """The kinds of `configs/search_spaces/<name>.yaml`, narrowed by a user's `own` document, which came from `where`: a
+    kind that it switches off is left out. Raises SettingsError for what does not fit."""
+    shipped = _shipped(name)
+    if not own:
+        return shipped
+    from tenshot.automl.search.narrowing import narrowed
+
+    return narrowed(shipped, own, where)
+
+
+def _shipped(name: str) -> dict[str, Space]:
     document = yaml.safe_load((files("tenshot.configs") / "search_spaces" / f"{name}.yaml").read_text("utf-8"))
     defaults, known = document.pop("default"), document.pop("known", {})
     return {

@@ -145,8 +145,7 @@ def taken(journal: Where, kind: str) -> int:
     place = place_of(journal)
     kept = storage(place)
     trials = kept.get_all_trials(kept.get_study_id_from_name(place.name(kind)), deepcopy=False)
-    done = (TrialState.COMPLETE, TrialState.PRUNED)
-    return sum(t.state in done and t.user_attrs.get(OWNER) == owners.own() for t in trials)
+    return sum(_is_settled(t) and t.user_attrs.get(OWNER) == owners.own() for t in trials)
 
 
 def kind_of(study: optuna.Study) -> str:
@@ -185,6 +184,13 @@ def begin(study: optuna.Study) -> optuna.Trial:
     trial = study.ask()
     trial.set_user_attr(OWNER, owners.own())
     return trial
+
+
+def crowded(study: optuna.Study, trial: optuna.Trial, done: int, trials: int) -> bool:
+    """Whether others began the last of the `trials` at the same moment as this process: of those that run, the earlier
+    ones may stay."""
+    running = study.get_trials(deepcopy=False, states=[TrialState.RUNNING])
+    return bool(done + sum(t.number < trial.number for t in running) >= trials)
 
 
 def tell(
@@ -355,6 +361,9 @@ class _Loop:
     def _one(self) -> None:
         trial, started = begin(self.study), time.time()
         params = self.space.suggest(trial)
+        if crowded(self.study, trial, settled(self.study), self.trials):
+            tell(self.study, trial, state=TrialState.PRUNED)
+            return
         if finished(self.study) and self.needs(params) > self.budget.left:
             tell(self.study, trial, state=TrialState.PRUNED)
             self.skipped += 1
@@ -414,8 +423,11 @@ def finished(study: optuna.Study) -> int:
 def settled(study: optuna.Study) -> int:
     """Trials that need not be repeated: with a value, or given up after some folds. What the time left did not allow
     does not count."""
-    pruned = study.get_trials(deepcopy=False, states=[TrialState.PRUNED])
-    return finished(study) + sum(bool(t.intermediate_values) for t in pruned)
+    return sum(_is_settled(t) for t in study.get_trials(deepcopy=False))
+
+
+def _is_settled(trial: FrozenTrial) -> bool:
+    return trial.state == TrialState.COMPLETE or (trial.state == TrialState.PRUNED and bool(trial.intermediate_values))
 
 
 def best_params(study: optuna.Study, count: int) -> list[dict[str, Any]]:

@@ -29,6 +29,7 @@ JOINERS: Registry[Join] = Registry(
 def detection(job: Assignment, stage: Stage) -> None:
     from tenshot.automl.base import fetch
     from tenshot.automl.search.detection import join
+    from tenshot.automl.search.detection_narrowing import narrowed_detection
     from tenshot.automl.training.learn import DETECTOR_BASE, examples
 
     join(
@@ -39,4 +40,5 @@ def detection(job: Assignment, stage: Stage) -> None:
         place=job.place,
         check=job.check,
         threads=job.threads,
+        rules=narrowed_detection(job.space),
     )

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tenshot.automl.search import narrowing
 from tenshot.automl.training.learn import Progress
 from tenshot.automl.training.options import Options
 from tenshot.projects import clock, extras, jobs
@@ -20,17 +22,18 @@ KIND = "train"
 
 
 def launch(
-    workspace: Workspace, project: str, options: Options, *, resume: bool = False, show: Progress
-) -> ModelVersion:
+    workspace: Workspace, project: str, options: Options, *, resume: bool = False, space_file: Path | None = None,
+    show: Progress,
+) -> ModelVersion:  # fmt: skip
     """Train in this process and return the trained version. `resume` goes on with the last training that did not
-    finish, with the options that it began with.
+    finish, with the options that it began with. space_file: see `enqueue`.
 
-    Raises MissingDependencyError before anything is created, ProjectNotFound, DatasetNotFound, TrainingError (with the
-    reason), JobCancelled.
+    Raises MissingDependencyError before anything is created, ProjectNotFound, DatasetNotFound, SettingsError,
+    TrainingError (with the reason), JobCancelled.
     """
     extras.require("train")
     jobs.reap(workspace, clock.now())
-    job = _left_behind(workspace, project) if resume else enqueue(workspace, project, options)
+    job = _left_behind(workspace, project) if resume else enqueue(workspace, project, options, space_file)
     finished = run(workspace, job.id, show)
     if finished is None:
         raise TrainingError(f"job {job.id} was taken by another process", hint="see: tenshot jobs list")
@@ -40,11 +43,18 @@ def launch(
     return workspace.store.version(project, int(finished.version or 0))
 
 
-def enqueue(workspace: Workspace, project: str, options: Options) -> Job:
-    """A new version of the newest dataset, and a queued job for it."""
+def enqueue(workspace: Workspace, project: str, options: Options, space_file: Path | None = None) -> Job:
+    """A new version of the newest dataset, and a queued job for it.
+
+    space_file: the user's own search space; None: the workspace's for this task, if it has one. Raises ProjectNotFound,
+    DatasetNotFound, SettingsError.
+    """
     store, at = workspace.store, clock.now()
-    dataset = store.dataset_version(project)
-    whole = replace(options, trials=options.trials or workspace.settings.training.trials)
+    dataset, task = store.dataset_version(project), str(store.project(project).task)
+    if options.space:
+        narrowing.check(task, options.space, "search space")
+    space = options.space or narrowing.own_space(workspace, task, space_file)
+    whole = replace(options, trials=options.trials or workspace.settings.training.trials, space=space)
     payload = {**whole.to_payload(), "dataset_version": dataset.number}
     return store.enqueue_training(project, dataset_version=dataset.number, payload=payload, at=at)
 
@@ -80,6 +90,11 @@ def _left_behind(workspace: Workspace, project: str) -> Job:
     )
 
 
+def queued_document(job: Job) -> dict[str, Any]:
+    """What `train --queue --json` prints."""
+    return {"job": job.id, "project": job.project, "version": job.version, "status": str(job.status)}
+
+
 def document(version: ModelVersion) -> dict[str, Any]:
     """What `train --json` prints."""
     found = version.details
@@ -96,4 +111,5 @@ def document(version: ModelVersion) -> dict[str, Any]:
         "unproven": found.get("unproven", []),
         "params": found.get("params", {}),
         "warnings": found.get("warnings", []),
+        "review": found.get("review", {}),
     }

@@ -97,6 +97,7 @@ def classifier(job: Assignment) -> Trained:
         job.workspace,
         learning(job),
         task=str(job.task),
+        own_space=job.space,
         budget=job.budget,
         trials=job.trials,
         seed=job.seed,
@@ -127,6 +128,7 @@ def detector(job: Assignment) -> Trained:
     from tenshot.automl.base import fetch
     from tenshot.automl.detectors import DETECTORS
     from tenshot.automl.search.detection import search
+    from tenshot.automl.search.detection_narrowing import narrowed_detection
 
     base = DETECTOR_BASE
     found = search(
@@ -141,9 +143,10 @@ def detector(job: Assignment) -> Trained:
         progress=job.progress,
         check=job.check,
         threads=job.threads,
+        rules=narrowed_detection(job.space),
     )
     family = DETECTORS.get("yolov8n")
-    side = found.recipe.image_size
+    side = found.input_px
     return Trained(
         labels=job.labels,
         base=base,
