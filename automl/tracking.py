@@ -105,7 +105,10 @@ def _experiment(workspace: Workspace, project: str) -> str:
 def _record(workspace: Workspace, result: Result, dataset: DatasetVersion, directory: Path, report: Path | None) -> str:
     manifest = result.manifest
     experiment = _experiment(workspace, manifest.project)
+    training = f"{result.version.id}-{int(result.version.created_at * 1000)}"
+    _forget(experiment, training)
     tags = {
+        "tenshot.training": training,
         "tenshot.version": str(manifest.version),
         "tenshot.task": str(manifest.task),
         "tenshot.dataset_version": str(dataset.number),
@@ -130,6 +133,20 @@ def _record(workspace: Workspace, result: Result, dataset: DatasetVersion, direc
         _log_trials(experiment, run.info.run_id, result.trained.trials)
         _register(workspace, result)
         return str(run.info.run_id)
+
+
+def _forget(experiment: str, training: str) -> None:
+    """Delete what this training recorded before it was killed and resumed: its run, the runs of its trials, and its
+    registered model."""
+    client = MlflowClient()
+    for run in client.search_runs([experiment], f"tags.`tenshot.training` = '{training}'"):
+        number = run.info.run_id
+        for version in client.search_model_versions(f"run_id = '{number}'"):
+            client.delete_model_version(version.name, version.version)
+        while nested := client.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{number}'"):
+            for trial in nested:
+                client.delete_run(trial.info.run_id)
+        client.delete_run(number)
 
 
 def _metrics(result: Result) -> dict[str, float]:
