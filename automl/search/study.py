@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -53,9 +53,10 @@ class Scored:
 
 
 Answer = tuple[float, float] | Scored
-Folded = Generator[tuple[int, Any], None, Answer]
-"""Yields the id of each fold and the losses on it (a number or an array) and returns the whole; it is closed after a
-fold that shows that the trial is not worth going on with."""
+Folded = Generator[tuple[int | Sequence[int], Any], None, Answer]
+"""Yields the id of each fold and the losses on it (a number, or an array whose mean counts), or the ids of its images
+and their losses, which tells more: three folds alone prove nothing. Returns the whole. It is closed after a fold that
+shows that the trial is not worth going on with."""
 Objective = Callable[[dict[str, Any]], Answer | Folded]
 
 
@@ -400,7 +401,11 @@ def _folded(trial: optuna.Trial, folds: Folded) -> Scored | None:
     try:
         while True:
             number, losses = next(folds)
-            trial.report(float(np.mean(losses)), number)
+            if isinstance(number, int):
+                trial.report(float(np.mean(losses)), number)
+            else:
+                for step, loss in zip(number, losses, strict=True):
+                    trial.report(float(loss), int(step))
             if trial.should_prune():
                 folds.close()
                 return None

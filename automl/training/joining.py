@@ -22,8 +22,30 @@ JOINERS: Registry[Join] = Registry(
     "kind of trial",
     {
         "detection": "tenshot.automl.training.joining:detection",
+        "finetune": "tenshot.automl.training.joining:finetune",
     },
 )
+
+
+def finetune(job: Assignment, stage: Stage) -> None:
+    import torch
+
+    from tenshot.automl.search.classification import Search
+    from tenshot.automl.training.learn import learning
+
+    torch.set_num_threads(job.threads)
+    Search(
+        job.workspace,
+        learning(job),
+        task=str(job.task),
+        own_space=job.space,
+        budget=job.budget,
+        trials=stage.trials,
+        seed=stage.seed,
+        journal=job.place,
+        progress=job.progress,
+        check=job.check,
+    ).join(stage)
 
 
 def detection(job: Assignment, stage: Stage) -> None:
