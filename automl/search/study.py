@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
+import warnings
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from typing import Any, Literal
 import numpy as np
 import optuna
 from numpy.typing import NDArray
-from optuna.exceptions import UpdateFinishedTrialError
+from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
 from tenshot.automl.search import owners, sharing
@@ -137,7 +138,9 @@ def _sampler(name: Sampler, seed: int, startup: int) -> optuna.samplers.BaseSamp
 
 def _pruner(name: Pruner) -> optuna.pruners.BasePruner:
     if name == "wilcoxon":
-        return optuna.pruners.WilcoxonPruner(p_threshold=PRUNED_BELOW)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)  # Optuna's word to developers
+            return optuna.pruners.WilcoxonPruner(p_threshold=PRUNED_BELOW)
     return optuna.pruners.MedianPruner(n_startup_trials=4) if name == "median" else optuna.pruners.NopPruner()
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
 import pytest
 from optuna.trial import TrialState
 
+from tenshot.automl.search import study as studies
 from tenshot.automl.search.budget import Budget
 from tenshot.automl.search.space import Space, load
 from tenshot.automl.search.study import best_params, choices_of, finished, open_study, records, run_trials
@@ -168,6 +170,104 @@ def test_best(journal: Path) -> None:
     # Recorded values are larger for better.
     assert max(records(study), key=lambda r: r.value or -1e9).params == expected[0]
     assert all(r.sd == 0.1 and r.started_at > 1e9 for r in records(study))
+
+
+class TestFolds:
+    """An objective that yields what it found on each fold."""
+
+    def run(self, journal: Path, bad: dict[str, float], *, by_image: bool, trials: int = 8) -> list[str]:
+        """Folds that were scored, as `head:fold`. Trials with head `a` lose by `bad` on each fold or image."""
+        seen: list[str] = []
+
+        def score(params: dict[str, Any]) -> studies.Folded:
+            total = []
+            for fold in range(8):
+                seen.append(f"{params['head']}:{fold}")
+                losses = [bad[params["head"]] + 0.01 * k for k in range(5)]
+                total += losses
+                yield ([5 * fold + k for k in range(5)], losses) if by_image else (fold, losses)
+            return studies.Scored(sum(total) / len(total), 0.1, {"losses": np.array(total)})
+
+        study = open_study(journal, SPACE, seed=3, pruner="wilcoxon")
+        options: dict[str, Any] = {"trials": trials, "budget": Budget.start(60), "cost": lambda: 0.0}
+        run_trials(study, SPACE, score, on_trial=lambda _: None, **options)
+        self.study = study
+        return seen
+
+    @pytest.mark.parametrize(("by_image", "folds"), [(False, 4), (True, 1)], ids=["folds", "images"])
+    def test_a_bad_trial_is_given_up(self, journal: Path, by_image: bool, folds: int) -> None:
+        """Wilcoxon's test is sure after four folds at the earliest, with the images of a fold after one."""
+        seen = self.run(journal, {"a": 1.0, "b": 0.0}, by_image=by_image)
+        states = {t.params["head"]: t.state for t in self.study.trials}
+        assert states == {"a": TrialState.PRUNED, "b": TrialState.COMPLETE}
+        assert max(int(one[2:]) for one in seen if one[0] == "a") == folds - 1
+        assert max(int(one[2:]) for one in seen if one[0] == "b") == 7
+        assert len(self.study.trials) == 8, "a trial that was given up counts"
+
+    def test_equal_trials_are_finished(self, journal: Path) -> None:
+        self.run(journal, {"a": 0.0, "b": 0.0}, by_image=False)
+        assert {t.state for t in self.study.trials} == {TrialState.COMPLETE}
+
+    def test_ids_of_folds_are_reported(self, journal: Path) -> None:
+        self.run(journal, {"a": 0.0, "b": 0.0}, by_image=False, trials=1)
+        (trial,) = self.study.trials
+        assert trial.intermediate_values == pytest.approx(dict.fromkeys(range(8), 0.02))
+
+    def test_what_a_trial_kept(self, journal: Path) -> None:
+        self.run(journal, {"a": 1.0, "b": 0.0}, by_image=False, trials=2)
+        best = best_params(self.study, 1)[0]
+        assert studies.kept_of(self.study, best)["losses"].shape == (40,)
+        assert studies.kept_of(self.study, {"head": "b", "strength": 77.0}) == {}
+        again = open_study(journal, SPACE, seed=3)
+        assert studies.kept_of(again, best)["losses"].shape == (40,)
+
+
+class TestLost:
+    def lose(self, journal: Path) -> dict[str, Any]:
+        """Begin a trial and leave it, as a killed process does."""
+        study = open_study(journal, SPACE, seed=3)
+        return SPACE.suggest(studies.begin(study))
+
+    def test_comes_again(self, journal: Path) -> None:
+        run(journal, 3)
+        lost = self.lose(journal)
+        assert run(journal, 4) == [lost]
+
+    def test_not_for_ever(self, journal: Path) -> None:
+        """What kills its process again and again is given up."""
+        run(journal, 3)
+        lost = self.lose(journal)
+        assert [self.lose(journal) for _ in range(studies.MOST_RETRIES)] == [lost] * studies.MOST_RETRIES
+        assert self.lose(journal) != lost
+
+    def test_an_objective_that_fails_is_not_tried_again(self, journal: Path) -> None:
+        def score(_: dict[str, Any]) -> tuple[float, float]:
+            raise ValueError("bad luck")
+
+        run(journal, 3)
+        options: dict[str, Any] = {"trials": 9, "budget": Budget.start(60), "cost": lambda: 0.0}
+        with pytest.raises(ValueError, match="bad luck"):
+            run_trials(open_study(journal, SPACE, seed=3), SPACE, score, on_trial=lambda _: None, **options)
+        study = open_study(journal, SPACE, seed=3)
+        assert [t.state for t in study.trials][3:] == [TrialState.FAIL]
+
+
+def test_few_expensive_trials(journal: Path, tmp_path: Path) -> None:
+    """The sampler for them draws the same for the same seed, finds the better half, and goes on after a restart."""
+
+    def found(where: Path, trials: int) -> list[Any]:
+        study = open_study(where, SPACE, seed=3, sampler="gp")
+        options: dict[str, Any] = {"trials": trials, "budget": Budget.start(60), "cost": lambda: 0.0}
+        run_trials(
+            study, SPACE, lambda p: (p["strength"] + (p["head"] == "a"), 0.1), on_trial=lambda _: None, **options
+        )
+        return [t.params for t in study.trials]
+
+    first = found(journal, 9)
+    assert found(tmp_path / "same.log", 9) == first
+    assert first[0] == SPACE.default
+    assert min(p["strength"] for p in first[5:]) < 0.1
+    assert found(journal, 11)[:9] == first
 
 
 @pytest.mark.parametrize("name", ["classification", "multilabel"])
