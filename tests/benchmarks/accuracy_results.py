@@ -61,7 +61,8 @@ def rows(only: Sequence[str]) -> list[Wanted]:
         return list(ROWS)
     found = [row for row in ROWS if row.name in only or row.key in only]
     known = {row.key for row in found}
-    return found + [Wanted(*word.split("/", 1)) for word in only if "/" in word and word not in known]
+    others = [word.partition("/") for word in only if "/" in word and word not in known]
+    return found + [Wanted(name, shots) for name, _, shots in others]
 
 
 @dataclass(frozen=True)

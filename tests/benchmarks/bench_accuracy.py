@@ -214,7 +214,8 @@ def baseline(workspace: Workspace, shots: samples.Shots, method: str) -> Measure
     found = evaluate(outcome)
     return Measured(
         "", "", 0, "", str(shots.task), len(shots.train), found.images, found.metrics[found.primary],
-        found.intervals.get(found.primary, (0.0, 1.0)), *spent.both, metrics=found.metrics, brier=found.metrics.get("brier"),
+        found.intervals.get(found.primary, (0.0, 1.0)), *spent.both, metrics=found.metrics,
+        brier=found.metrics.get("brier"),
     )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from tenshot.automl.predictor import RGB
 from tenshot.datasets.annotations import Box
 from tenshot.datasets.labeled import LabeledImage, read_labeled
-from tenshot.projects.errors import DataError, UsageError
+from tenshot.projects.errors import DataError, ImageError, UsageError
 from tenshot.projects.status import Task
 
 
@@ -27,7 +27,10 @@ class Sample:
 
     def pixels(self) -> RGB:
         """Upright RGB."""
-        return np.ascontiguousarray(cv2.imread(str(self.path), cv2.IMREAD_COLOR)[..., ::-1])
+        found = cv2.imread(str(self.path), cv2.IMREAD_COLOR)
+        if found is None:
+            raise ImageError(str(self.path), "cannot be decoded")
+        return np.ascontiguousarray(found[..., ::-1])
 
 
 @dataclass(frozen=True)
