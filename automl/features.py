@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tenshot.automl.backbones import BACKBONES
-from tenshot.automl.base import catalogue, fetch
+from tenshot.automl import backbones
+from tenshot.automl.base import adopted
 from tenshot.automl.bundle import Input
 from tenshot.automl.predictor import RGB, prepare
 from tenshot.automl.views import view
@@ -43,23 +43,33 @@ class Picture:
 
 
 class Extractor:
-    """The taps of one backbone."""
+    """The taps of one backbone, at its own input size or at `size` (height, width)."""
 
-    def __init__(self, workspace: Workspace, name: str, fit: Literal["crop", "stretch", "letterbox"]) -> None:
+    def __init__(
+        self,
+        workspace: Workspace,
+        name: str,
+        fit: Literal["crop", "stretch", "letterbox"],
+        size: tuple[int, int] | None = None,
+    ) -> None:
         self.name = name
-        self.row = catalogue.row(name)
-        self.weights = fetch.ensure(workspace, name)
-        self.folder = workspace.features / f"{self.row.sha256[:12]}-{fit}-{CACHE_FORMAT}"
-        self._ir = workspace.cache / "compiled" / f"{self.row.sha256[:12]}-taps{FIRST_TAP}-{CACHE_FORMAT}.xml"
+        self.row = adopted.row(workspace, name)
+        self.weights = adopted.ensure(workspace, name)
         backbone = self.backbone()
         self.spec: Input = replace(backbone.spec, fit=fit)
+        key = self.row.sha256[:12]
+        if size is not None and size != (self.spec.height, self.spec.width):
+            self.spec = replace(self.spec, height=size[0], width=size[1])
+            key = f"{key}@{size[0]}x{size[1]}"
+        self.folder = workspace.features / f"{key}-{fit}-{CACHE_FORMAT}"
+        self._ir = workspace.cache / "compiled" / f"{key}-taps{FIRST_TAP}-{CACHE_FORMAT}.xml"
         self.depth = backbone.depth
         self._compiled, self.slices = self._compile(backbone)
         self._computed_views, self._computed_s = 0, 0.0
 
     def backbone(self) -> Backbone:
         """A fresh trainable copy."""
-        return BACKBONES.get(self.name)(self.weights)
+        return backbones.load(self.name, self.weights)
 
     def columns(self, taps: Sequence[int]) -> NDArray[np.int64]:
         """Columns of a feature row that hold these taps, in the order of the stages."""

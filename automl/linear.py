@@ -81,7 +81,7 @@ def _through(branch: Sequence[Linear], features: NDArray[np.float32]) -> Floats:
     first, *rest = branch
     x = first.logits(features)
     for layer in rest:
-        x = layer.logits(np.maximum(x, 0.0))  # type: ignore[arg-type]
+        x = layer.logits(np.maximum(x, 0.0))
     return x
 
 
@@ -162,7 +162,8 @@ def _directions(centred: Floats, most: int, projection: Projection) -> Floats:
         keep = int(np.searchsorted(np.cumsum(values[:keep]), KEPT_VARIANCE * values[:keep].sum())) + 1
     values, vectors = values[: min(keep, most)], vectors[:, : min(keep, most)]
     directions = (centred.T @ vectors) / np.sqrt(values)
-    return directions * _whitening(values, len(centred)) if projection == "whiten" else directions
+    white = _whitening(values, len(centred)) if projection == "whiten" else 1.0
+    return np.asarray(directions * white, np.float64)
 
 
 def _whitening(values: Floats, rows: int) -> Floats:
