@@ -29,6 +29,14 @@ def train(
     min_recall: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="Choose thresholds that reach this recall, where possible.")
     ] = 0.0,
+    base: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME[=PATH]",
+            help="Pretrained weights to grow from: a name of `tenshot models list`, timm, torchvision or Ultralytics; "
+            "with =PATH out of a file.",
+        ),
+    ] = None,
     space: Annotated[
         Path | None, typer.Option(metavar="FILE", help="A search space of your own, which narrows the product's.")
     ] = None,
@@ -48,17 +56,19 @@ def train(
     from tenshot.automl.training.options import Options
     from tenshot.projects.durations import parse_duration
 
-    if resume and (queue or space):
+    if resume and (queue or space or base):
         raise UsageError("a training goes on here, with the options that it began with", hint="give --resume alone")
     workspace = Workspace.current()
     budget_s = parse_duration(budget) if budget else workspace.settings.training.budget_s
-    options = Options(budget_s, trials, seed, min_precision=min_precision, min_recall=min_recall)
+    options = Options(budget_s, trials, seed, base, min_precision=min_precision, min_recall=min_recall)
     if queue:
-        queued = launch.queued_document(launch.enqueue(workspace, name, options, space))
+        queued = launch.queued_document(launch.enqueue(workspace, name, options, space, console.notice))
         console.emit(queued, lambda: f"queued {name}@{queued['version']} as job {queued['job']}")
         return
     with progress.bar(budget_s) as show:
-        version = launch.launch(workspace, name, options, resume=resume, space_file=space, show=show)
+        version = launch.launch(
+            workspace, name, options, resume=resume, space_file=space, show=show, notice=console.notice
+        )
     document = launch.document(version)
     console.emit(document, lambda: _training_view(document))
 

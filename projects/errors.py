@@ -40,6 +40,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
+MOST_LISTED = 40
+"""Known names that a message lists; of more it says the number."""
+
+
 class TenshotError(Exception):
     """The root. `fields` holds the values that the message was made of, for machines."""
 
@@ -72,10 +76,9 @@ class UnknownNameError(TenshotError):
     exit_status = 2
 
     def __init__(self, kind: str, got: str, known: Iterable[str]) -> None:
-        names = sorted(known)
-        super().__init__(
-            f"unknown {kind} {got!r}; expected one of {', '.join(names)}", hint=did_you_mean(got, names), got=got
-        )
+        names = sorted(set(known))
+        expected = ", ".join(names) if len(names) <= MOST_LISTED else f"{len(names)} names"
+        super().__init__(f"unknown {kind} {got!r}; expected one of {expected}", hint=did_you_mean(got, names), got=got)
 
 
 class NotFoundError(TenshotError):

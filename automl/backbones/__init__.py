@@ -19,3 +19,14 @@ BACKBONES: Registry[Callable[[Path], Backbone]] = Registry(
     },
 )
 """The name is also the row of `configs/base_models.yaml` that holds the weights."""
+
+
+def load(name: str, weights: Path) -> Backbone:
+    """A row of BACKBONES, or a model of a library such as `timm:resnet18.a1_in1k`, from its file of weights."""
+    library, _, model = name.partition(":")
+    if not model:
+        return BACKBONES.get(name)(weights)
+    from tenshot.automl.libraries import LIBRARIES
+
+    found: Backbone = LIBRARIES.get(library).load(model, weights)
+    return found

@@ -97,7 +97,7 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
 
     def redirect_request(
         self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: Message, newurl: str
-    ) -> urllib.request.Request | None:  # type: ignore[override]
+    ) -> urllib.request.Request | None:
         if urlsplit(req.full_url).scheme == "https" and urlsplit(newurl).scheme != "https":
             raise WeightsError(
                 f"{public(req.full_url)} leads to {public(newurl)}, which is not encrypted",

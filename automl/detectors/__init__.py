@@ -10,3 +10,13 @@ if TYPE_CHECKING:
     from tenshot.automl.detectors.family import DetectorFamily
 
 DETECTORS: Registry[DetectorFamily] = Registry("detector", {"yolov8n": "tenshot.automl.detectors.yolov8:FAMILY"})
+
+
+def family_of(base: str) -> DetectorFamily:
+    """Of a row of DETECTORS, or of published weights such as `ultralytics:yolo11n`."""
+    library, _, name = base.partition(":")
+    if not name:
+        return DETECTORS.get(library)
+    from tenshot.automl.detectors import yolov8
+
+    return yolov8.published_family(name)

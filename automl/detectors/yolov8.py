@@ -1,8 +1,8 @@
-"""YOLOv8n: the only module that knows Ultralytics.
+"""YOLOv8n and what else Ultralytics publishes: the only module that knows Ultralytics.
 
-The base weights come as an ONNX file whose batch norms are folded into the convolutions. `load_base` unfolds them into
-a trainable network that computes the same function, `train` drives Ultralytics' own trainer on images in memory, and
-`export` writes what serving needs. No Ultralytics type leaves this module.
+The weights of our own base come as an ONNX file whose batch norms are folded into the convolutions. `load_base` unfolds
+them into a trainable network that computes the same function, `train` drives Ultralytics' own trainer on images in
+memory, and `export` writes what serving needs. No Ultralytics type leaves this module.
 """
 
 from __future__ import annotations
@@ -10,14 +10,16 @@ from __future__ import annotations
 import atexit
 import contextlib
 import copy
+import math
 import os
+import re
 import shutil
 import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from functools import cache
+from dataclasses import dataclass, field, replace
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,9 @@ from tenshot.automl.predictor import RGB, Network, prepare, resize
 from tenshot.projects.errors import TrainingError, WeightsError
 
 ARCHITECTURE = "yolov8n.yaml"
+PUBLISHED_NAME = re.compile(r"yolov5[nsmlx]u|yolov8[nsmlx]|yolov9[tsmce]|yolov10[nsmblx]|yolo(11|12|26)[nsmlx]")
+"""Detectors with the head that this module trains; not those for other tasks or with words for classes."""
+CLASS_CONVOLUTION = re.compile(r"\.cv3\.0\.2\.weight$")
 BASE_CLASSES = 18
 WIDEST_SHARED_BRANCH = 64
 """Up to this many labels the class branch is as wide as the base's, so that only its last convolution is new."""
@@ -52,6 +57,8 @@ class Detector:
     """Side of the square input that it was made for, pixels."""
     model: Any = field(repr=False)
     """The torch module; private to the detector's own module."""
+    published: tuple[str, int] | None = None
+    """Of a detector that grew from published weights: the name they have, and how many classes they had."""
 
 
 def input_spec(image_size: int) -> Input:
@@ -91,12 +98,12 @@ def _unfolded(onnx_path: Path) -> Any:
     return model.eval()
 
 
-def _empty_network(classes: int) -> Any:
+def _empty_network(classes: int, architecture: str = ARCHITECTURE) -> Any:
     _ultralytics()
     from ultralytics.nn.tasks import DetectionModel
 
     with _quiet():
-        return DetectionModel(ARCHITECTURE, nc=classes, verbose=False)
+        return DetectionModel(architecture, nc=classes, verbose=False)
 
 
 def _with_classes(base: Any, classes: int) -> Any:
@@ -110,6 +117,96 @@ def _with_classes(base: Any, classes: int) -> Any:
         raise WeightsError(f"{len(missing)} tensors of the detector do not fit, the first is {missing[0]}")
     model.load_state_dict(carried, strict=False)
     return model.eval()
+
+
+# Published weights -------------------------------------------------------------------------------------------------
+
+
+def published() -> dict[str, str]:
+    """Name → address of every detector that Ultralytics publishes and this module can train."""
+    _ultralytics()
+    from inspect import signature
+
+    from ultralytics.utils import downloads
+
+    release = signature(downloads.attempt_download_asset).parameters["release"].default
+    folder = f"https://github.com/{downloads.GITHUB_ASSETS_REPO}/releases/download/{release}"
+    return {name: f"{folder}/{name}.pt" for name in downloads.GITHUB_ASSETS_STEMS if PUBLISHED_NAME.fullmatch(name)}
+
+
+def published_family(name: str) -> DetectorFamily:
+    """The same family on other weights: what `load_base` takes is the file of the published checkpoint."""
+    return replace(FAMILY, name=f"ultralytics:{name}", load_base=partial(_load_published, name))
+
+
+def published_network(name: str, weights: Path) -> Detector:
+    """With the classes of the checkpoint. Raises WeightsError if the file is not of this network."""
+    from tenshot.automl.detectors import checkpoint
+
+    found = checkpoint.read(weights)
+    last = [tensor for key, tensor in found.tensors.items() if CLASS_CONVOLUTION.search(key)]
+    classes = len(last[0]) if last else 0
+    model = _empty_network(classes or 1, _architecture(name))
+    try:
+        model.load_state_dict(found.tensors)
+    except RuntimeError:
+        raise WeightsError(
+            f"{weights.name} is not a checkpoint of {name}", hint="the file is damaged or of another model"
+        ) from None
+    labels = tuple(found.names.get(i, str(i)) for i in range(classes))
+    return Detector(labels, 640, _one_headed(model).eval(), (name, classes))
+
+
+def _load_published(
+    name: str, weights: Path, labels: Sequence[str], *, images: Sequence[RGB], image_size: int, seed: int = 0
+) -> Detector:
+    """As `load_base`. A label that the base knows by the same name keeps what the base learned about it; `images` are
+    not looked at, since a checkpoint has its statistics."""
+    from tenshot.automl.detectors.checkpoint import same_names
+
+    base = published_network(name, weights)
+    with _torch().random.fork_rng(devices=[]):
+        _torch().manual_seed(seed)
+        _put_classes(base.model, len(labels), kept=same_names(base.labels, labels))
+    return Detector(tuple(labels), image_size, base.model.eval(), base.published)
+
+
+def _grown_from(name: str, base_classes: int, classes: int) -> Any:
+    """The network that `_load_published` makes, with any weights."""
+    model = _one_headed(_empty_network(base_classes, _architecture(name)))
+    _put_classes(model, classes, kept={})
+    return model
+
+
+def _architecture(name: str) -> str:
+    """YOLOv5's weights with the new head are called `yolov5nu`, its architecture `yolov5n`."""
+    return f"{name.removesuffix('u')}.yaml"
+
+
+def _one_headed(model: Any) -> Any:
+    """Without the second head of networks that can do without suppression: ten images train one head, and the bundle
+    suppresses by itself."""
+    head = model.model[-1]
+    if getattr(head, "one2one_cv2", None) is not None:
+        head.end2end = False
+        head.one2one_cv2 = head.one2one_cv3 = None
+    return model
+
+
+def _put_classes(model: Any, classes: int, kept: dict[int, int]) -> None:
+    """New last class convolutions, whose first scores are low everywhere; some rows kept from the old ones."""
+    torch, head = _torch(), model.model[-1]
+    for branch, stride in zip(head.cv3, head.stride.tolist(), strict=True):
+        old = branch[-1]
+        new = torch.nn.Conv2d(old.in_channels, classes, 1)
+        with torch.no_grad():
+            new.bias.fill_(math.log(5 / classes / (640 / stride) ** 2))
+            for row, known in kept.items():
+                new.weight[row], new.bias[row] = old.weight[known], old.bias[known]
+        branch[-1] = new
+    head.nc, head.no = classes, classes + 4 * head.reg_max
+    model.nc, model.names = classes, dict(enumerate(map(str, range(classes))))
+    model.yaml["nc"] = classes
 
 
 def _recover_statistics(model: Any, images: Sequence[RGB], image_size: int) -> None:
@@ -152,7 +249,7 @@ def train(
         if threads:
             _torch().set_num_threads(threads)
         run.train()
-        return Detector(detector.labels, recipe.image_size, run.result().eval())
+        return replace(detector, image_size=recipe.image_size, model=run.result().eval())
 
 
 def _overrides(recipe: Recipe, images: int, seed: int, folder: str) -> dict[str, Any]:
@@ -368,8 +465,8 @@ def _run_class() -> Any:
 def save(detector: Detector, path: Path) -> None:
     """Write the weights, so that the file is whole or not there."""
     partial = path.with_name(f"partial-{path.name}")
-    state = {"labels": list(detector.labels), "image_size": detector.image_size, "state": detector.model.state_dict()}
-    _torch().save(state, partial)
+    state = {"labels": list(detector.labels), "image_size": detector.image_size, "published": detector.published}
+    _torch().save({**state, "state": detector.model.state_dict()}, partial)
     partial.replace(path)
 
 
@@ -377,11 +474,14 @@ def load(path: Path) -> Detector:
     """What `save` wrote. Raises WeightsError if it is something else."""
     try:
         kept = _torch().load(path, weights_only=True)
-        model = _empty_network(len(kept["labels"]))
+        labels, grew_from = tuple(kept["labels"]), kept.get("published")
+        model = (
+            _empty_network(len(labels)) if grew_from is None else _grown_from(grew_from[0], grew_from[1], len(labels))
+        )
         model.load_state_dict(kept["state"])
     except Exception as error:  # what a damaged file raises is anybody's guess, down to AssertionError
         raise WeightsError(f"{path} holds no trained detector: {error}", hint="train again") from None
-    return Detector(tuple(kept["labels"]), int(kept["image_size"]), model.eval())
+    return Detector(labels, int(kept["image_size"]), model.eval(), grew_from)
 
 
 # Answers and files ------------------------------------------------------------------------------------------------

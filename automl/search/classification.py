@@ -24,6 +24,7 @@ from tenshot.automl.search.folds import Fold, fold_count, folds
 from tenshot.automl.search.frozen import Frozen, Learning, tap_indices
 from tenshot.automl.search.learning_curve import curve_of
 from tenshot.automl.search.place import Where
+from tenshot.automl.search.rebasing import rebased
 from tenshot.automl.training.trained import LearningCurve, Series, Trained
 from tenshot.automl.trials import Trial
 from tenshot.projects.errors import TrainingError, WeightsError
@@ -87,6 +88,7 @@ class Search:
     def __init__(
         self, workspace: Workspace, data: Learning, *, task: str, budget: Budget, trials: int, seed: int,
         journal: Where, progress: Progress, check: Callable[[], None], own_space: Mapping[str, Any] | None = None,
+        base: str | None = None,
     ) -> None:  # fmt: skip
         self.data = data
         self.budget = budget
@@ -97,6 +99,8 @@ class Search:
         self.check = check
         self.frozen = Frozen(workspace, data, check)
         self.spaces = spaces.load("multilabel" if task == "multilabel" else "classification", own_space)
+        if base:
+            self.spaces = rebased(self.spaces, self.frozen.extractor(base).backbone())
         self.warnings: list[str] = []
         self.records: list[Trial] = []
         self.curves: list[Series] = []

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from tenshot.automl.bundle import Suppression
-from tenshot.automl.detectors import DETECTORS
+from tenshot.automl.detectors import family_of
 from tenshot.automl.detectors.examples import Example, truth
 from tenshot.automl.detectors.recipe import Recipe
 from tenshot.automl.evaluation import outcomes
@@ -97,7 +97,7 @@ def search(
         progress=progress,
         check=check,
         threads=threads,
-        family=DETECTORS.get(family),
+        family=family_of(family),
         rules=rules or space(),
     )
     return run.result()
@@ -129,7 +129,7 @@ def join(
         progress=lambda _: None,
         check=check,
         threads=threads,
-        family=DETECTORS.get(family),
+        family=family_of(family),
         rules=rules or space(),
     )
     run.join(stage)

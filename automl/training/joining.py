@@ -39,6 +39,7 @@ def finetune(job: Assignment, stage: Stage) -> None:
         learning(job),
         task=str(job.task),
         own_space=job.space,
+        base=job.base,
         budget=job.budget,
         trials=stage.trials,
         seed=stage.seed,
@@ -49,18 +50,20 @@ def finetune(job: Assignment, stage: Stage) -> None:
 
 
 def detection(job: Assignment, stage: Stage) -> None:
-    from tenshot.automl.base import fetch
+    from tenshot.automl.base import adopted
     from tenshot.automl.search.detection import join
     from tenshot.automl.search.detection_narrowing import narrowed_detection
-    from tenshot.automl.training.learn import DETECTOR_BASE, examples
+    from tenshot.automl.training.learn import DETECTOR_BASE, examples, family_name
 
+    base = job.base or DETECTOR_BASE
     join(
         examples(job),
         job.labels,
-        weights=fetch.ensure(job.workspace, DETECTOR_BASE),
+        weights=adopted.ensure(job.workspace, base),
         stage=stage,
         place=job.place,
         check=job.check,
         threads=job.threads,
         rules=narrowed_detection(job.space),
+        family=family_name(base),
     )

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tenshot.automl.base import adopted
 from tenshot.automl.search import narrowing
 from tenshot.automl.training.learn import Progress
 from tenshot.automl.training.options import Options
 from tenshot.projects import clock, extras, jobs
 from tenshot.projects.errors import JobCancelled, JobNotFound, TrainingError
-from tenshot.projects.status import JobStatus, VersionStatus
+from tenshot.projects.status import JobStatus, Task, VersionStatus
 
 if TYPE_CHECKING:
     from tenshot.projects.records import Job, ModelVersion
@@ -23,17 +25,17 @@ KIND = "train"
 
 def launch(
     workspace: Workspace, project: str, options: Options, *, resume: bool = False, space_file: Path | None = None,
-    show: Progress,
+    show: Progress, notice: Callable[[str], None] = lambda _: None,
 ) -> ModelVersion:  # fmt: skip
     """Train in this process and return the trained version. `resume` goes on with the last training that did not
-    finish, with the options that it began with. space_file: see `enqueue`.
+    finish, with the options that it began with. space_file, notice: see `enqueue`.
 
     Raises MissingDependencyError before anything is created, ProjectNotFound, DatasetNotFound, SettingsError,
     TrainingError (with the reason), JobCancelled.
     """
     extras.require("train")
     jobs.reap(workspace, clock.now())
-    job = _left_behind(workspace, project) if resume else enqueue(workspace, project, options, space_file)
+    job = _left_behind(workspace, project) if resume else enqueue(workspace, project, options, space_file, notice)
     finished = run(workspace, job.id, show)
     if finished is None:
         raise TrainingError(f"job {job.id} was taken by another process", hint="see: tenshot jobs list")
@@ -43,17 +45,24 @@ def launch(
     return workspace.store.version(project, int(finished.version or 0))
 
 
-def enqueue(workspace: Workspace, project: str, options: Options, space_file: Path | None = None) -> Job:
+def enqueue(
+    workspace: Workspace, project: str, options: Options, space_file: Path | None = None,
+    notice: Callable[[str], None] = lambda _: None,
+) -> Job:  # fmt: skip
     """A new version of the newest dataset, and a queued job for it.
 
-    space_file: the user's own search space; None: the workspace's for this task, if it has one. Raises ProjectNotFound,
-    DatasetNotFound, SettingsError.
+    space_file: the user's own search space; None: the workspace's for this task, if it has one. notice gets a line
+    where `options.base` has to be fetched. Raises ProjectNotFound, DatasetNotFound, SettingsError, and where the base
+    cannot be had UnknownNameError, UsageError, WeightsError; nothing is created then.
     """
     store, at = workspace.store, clock.now()
     dataset, task = store.dataset_version(project), str(store.project(project).task)
     if options.space:
         narrowing.check(task, options.space, "search space")
     space = options.space or narrowing.own_space(workspace, task, space_file)
+    if options.base:
+        extras.require("train")
+        options = replace(options, base=adopted.adopt(workspace, options.base, Task(task), notice).name)
     whole = replace(options, trials=options.trials or workspace.settings.training.trials, space=space)
     payload = {**whole.to_payload(), "dataset_version": dataset.number}
     return store.enqueue_training(project, dataset_version=dataset.number, payload=payload, at=at)

@@ -98,6 +98,7 @@ def classifier(job: Assignment) -> Trained:
         learning(job),
         task=str(job.task),
         own_space=job.space,
+        base=job.base,
         budget=job.budget,
         trials=job.trials,
         seed=job.seed,
@@ -125,16 +126,16 @@ def examples(job: Assignment) -> list[Example]:
 
 def detector(job: Assignment) -> Trained:
     """Raises EmptyDataError if no image has a box."""
-    from tenshot.automl.base import fetch
-    from tenshot.automl.detectors import DETECTORS
+    from tenshot.automl.base import adopted
+    from tenshot.automl.detectors import family_of
     from tenshot.automl.search.detection import search
     from tenshot.automl.search.detection_narrowing import narrowed_detection
 
-    base = DETECTOR_BASE
+    base = job.base or DETECTOR_BASE
     found = search(
         examples(job),
         job.labels,
-        weights=fetch.ensure(job.workspace, base),
+        weights=adopted.ensure(job.workspace, base),
         budget_s=max(1.0, job.budget.left),
         left=lambda: job.budget.left,
         trials=job.trials,
@@ -144,8 +145,9 @@ def detector(job: Assignment) -> Trained:
         check=job.check,
         threads=job.threads,
         rules=narrowed_detection(job.space),
+        family=family_name(base),
     )
-    family = DETECTORS.get("yolov8n")
+    family = family_of(family_name(base))
     side = found.input_px
     return Trained(
         labels=job.labels,
@@ -161,6 +163,11 @@ def detector(job: Assignment) -> Trained:
         curves=_losses(found.history),
         warnings=[] if found.outcome else ["the budget left no time for cross-validation: the quality is unknown"],
     )
+
+
+def family_name(base: str) -> str:
+    """Of a detector's base: published weights are a family each."""
+    return base if ":" in base else "yolov8n"
 
 
 def _loader(job: Assignment, entry: Entry) -> Callable[[], RGB]:

@@ -15,7 +15,7 @@ class Options:
     """Most trials; None: as the settings say."""
     seed: int = 0
     base: str | None = None
-    """A row of the catalogue, or a name of timm, torchvision or Ultralytics; None: the task's defaults."""
+    """A row of the catalogue or an adopted base (`timm:resnet18.a1_in1k`); None: the task's defaults."""
     space: Mapping[str, Any] = field(default_factory=dict)
     """The user's own search space as read from the file; it can only narrow the product's. Empty: the product's."""
     min_precision: float = 0.0

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tenshot.automl.base import catalogue
+from tenshot.automl.base import adopted
 from tenshot.automl.bundle import Base, Manifest, write_manifest
 from tenshot.automl.evaluation import calibration as calibrations
 from tenshot.automl.evaluation import outcomes, thresholds
@@ -191,7 +191,9 @@ class _Run:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         trained.export(partial)
-        row = catalogue.row(trained.base)
+        row = adopted.row(self.workspace, trained.base)
+        if note := adopted.warning(row):
+            self.warnings.append(note)
         manifest = Manifest(
             project=self.project.name, version=self.number, task=self.project.task, labels=trained.labels,
             thresholds=limits, calibration=scaling, input=trained.input, suppression=trained.suppression,
