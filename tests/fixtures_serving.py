@@ -17,6 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 from tenshot.automl.bundle import Base, Input, Manifest, Suppression, write_manifest
+from tenshot.automl.novelty import Novelty
 from tenshot.automl.scores import Calibration
 from tenshot.projects.status import Task, VersionStatus
 from tenshot.projects.workspace import Workspace
@@ -24,15 +25,23 @@ from tenshot.projects.workspace import Workspace
 SIZE = 32
 
 
-def colour_classifier(directory: Path, *, project="colours", version=1, task=Task.CLASSIFICATION) -> Manifest:
-    """Labels red, green and blue; confident on plain colours, unsure on grey."""
+def colour_classifier(
+    directory: Path, *, project="colours", version=1, task=Task.CLASSIFICATION, novelty=False
+) -> Manifest:
+    """Labels red, green and blue; confident on plain colours, unsure on grey. With `novelty`, what is none of the three
+    colours is unlike the training images: white and grey keep nothing."""
     weights = (np.eye(3) * 20 - 10).astype(np.float32)
     nodes = [
         helper.make_node("GlobalAveragePool", ["images"], ["pooled"]),
         helper.make_node("Flatten", ["pooled"], ["means"], axis=1),
         helper.make_node("MatMul", ["means", "weights"], ["logits"]),
     ]
-    network = _network(nodes, {"weights": weights}, ["N", 3])
+    if novelty:
+        nodes.append(helper.make_node("LpNormalization", ["means"], ["features"], axis=1, p=2))
+        directory.mkdir(parents=True, exist_ok=True)
+        # 1 - cosine is 0 for a colour of the three and 0.42 for white, which is a strangeness of -0.16.
+        Novelty(np.eye(3, dtype=np.float32), np.array([-1.0, -0.3]), np.array([1.0, 1e-4])).save(directory)
+    network = _network(nodes, {"weights": weights}, {"logits": ["N", 3], "features": ["N", 3]})
     kind = "softmax" if task is Task.CLASSIFICATION else "sigmoid"
     return _write(directory, network, project, version, task, ("red", "green", "blue"), Calibration(kind))
 
@@ -63,18 +72,19 @@ def halves_detector(directory: Path, *, project="halves", version=1) -> Manifest
         "rest": np.array([4, 2], np.int64),
         "anchors": anchors,
     }
-    network = _network(nodes, constants, ["N", 6, 2])
+    network = _network(nodes, constants, {"output": ["N", 6, 2]})
     return _write(
         directory, network, project, version, Task.DETECTION, ("red", "blue"), Calibration("platt"), fit="letterbox"
     )
 
 
-def _network(nodes, constants, output_shape) -> onnx.ModelProto:
+def _network(nodes, constants, output_shapes) -> onnx.ModelProto:
+    made = {name for node in nodes for name in node.output}
     graph = helper.make_graph(
         nodes,
         "tiny",
         [helper.make_tensor_value_info("images", TensorProto.FLOAT, ["N", 3, SIZE, SIZE])],
-        [helper.make_tensor_value_info(nodes[-1].output[0], TensorProto.FLOAT, output_shape)],
+        [helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in output_shapes.items() if n in made],
         [numpy_helper.from_array(value, name) for name, value in constants.items()],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10)
@@ -110,7 +120,7 @@ def _write(directory, network, project, version, task, labels, calibration, fit=
     )
 
 
-def trained(workspace: Workspace, project="colours", task=Task.CLASSIFICATION) -> str:
+def trained(workspace: Workspace, project="colours", task=Task.CLASSIFICATION, novelty=False) -> str:
     """A project with version 1 as training leaves it; returns its reference."""
     at = time.time()
     workspace.store.create_project(project, task, at=at)
@@ -122,7 +132,7 @@ def trained(workspace: Workspace, project="colours", task=Task.CLASSIFICATION) -
     if task is Task.DETECTION:
         halves_detector(bundle, project=project)
     else:
-        colour_classifier(bundle, project=project, task=task)
+        colour_classifier(bundle, project=project, task=task, novelty=novelty)
     workspace.store.advance_version(project, version.number, VersionStatus.TRAINING_COMPLETED, at=at)
     return version.ref
 

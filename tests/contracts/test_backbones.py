@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,10 @@ import torch
 from tenshot.automl.backbones import BACKBONES
 from tenshot.automl.base import fetch
 from tenshot.automl.features import FIRST_TAP
-from tenshot.automl.networks import Backbone, Classifier, TapNetwork, pool
+from tenshot.automl.networks import Backbone, Classifier, TapNetwork, pool, untouched
+from tenshot.automl.predictor import RUNTIMES
 from tenshot.automl.training import export
+from tenshot.automl.training.served import served
 from tenshot.projects.errors import WeightsError
 from tenshot.projects.workspace import Workspace
 
@@ -114,6 +117,61 @@ def test_export_equals_torch(backbone: Backbone, tmp_path: Path) -> None:
         assert np.abs(compiled(x.numpy())[0] - expected).max() < PARITY
     assert all(torch.equal(v, before[k]) for k, v in network.state_dict().items())
     assert sorted(p.name for p in tmp_path.iterdir()) == ["model.bin", "model.onnx", "model.xml"]
+
+
+def tuned(network: Classifier, start: int) -> Classifier:
+    """As fine-tuning leaves it: every weight from stage `start` on is another."""
+    with torch.no_grad():
+        for stage in list(network.stages)[start:]:
+            for weight in stage.parameters():
+                weight.mul_(1.01)
+    return network
+
+
+@pytest.mark.parametrize(
+    ("taps", "start", "expected"),
+    [
+        pytest.param([7], 8, [7], id="frozen: what the last stage says"),
+        pytest.param([3, 4], 8, [2, 3, 4], id="frozen without the last stage"),
+        pytest.param([7], 5, [2, 3, 4], id="tuned from the sixth stage on"),
+        pytest.param([7], 7, [2, 3, 4, 5, 6], id="tuned last stage"),
+        pytest.param([7], 1, [0], id="all but the first tuned"),
+        pytest.param([7], 0, [], id="all tuned"),
+    ],
+)
+def test_descriptors_come_from_stages_that_were_not_tuned(
+    backbone: Backbone, taps: list[int], start: int, expected: list[int]
+) -> None:
+    network = tuned(classifier(deepcopy(backbone), taps), start)
+    found = untouched(network, lambda _: backbone)
+    assert [index for index, stage in enumerate(network.stages) if any(stage is one for one in found)] == expected
+    assert len(found) == len(expected)
+
+
+def test_descriptors_of_networks_that_answer_together(backbone: Backbone) -> None:
+    """Of the one that was left as it was, wherever it stands."""
+    members = [tuned(classifier(deepcopy(backbone), [7]), 3), classifier(deepcopy(backbone), [7])]
+    found = untouched(torch.nn.ModuleList(members), lambda _: backbone)
+    assert [stage is members[1].stages[7] for stage in found] == [True]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("start", [8, 5], ids=["frozen", "tuned"])
+def test_served_form_equals_torch(backbone: Backbone, tmp_path: Path, start: int) -> None:
+    network = tuned(classifier(deepcopy(backbone), [7]), start)
+    run, write = served(network, lambda _: backbone, backbone.spec)
+    write(tmp_path)
+    x = images(backbone, 3)
+    with torch.inference_mode():
+        logits, maps = network(x).numpy(), outputs(backbone, x)
+    expected = [torch.nn.functional.normalize(maps[t].mean((2, 3))) for t in ([7] if start == 8 else [2, 3, 4])]
+    rows = run(x.numpy())
+    np.testing.assert_allclose(rows[:, :3], logits, atol=1e-5)
+    np.testing.assert_allclose(rows[:, 3:], torch.cat(expected, 1) / len(expected) ** 0.5, atol=1e-5)
+    for name, load in RUNTIMES.items():
+        compiled = load(tmp_path, 1)
+        np.testing.assert_allclose(compiled(x.numpy()), rows, atol=PARITY, err_msg=name)
+        np.testing.assert_allclose(compiled(x[1:2].numpy()), rows[1:2], atol=PARITY, err_msg=name)
 
 
 def test_weights_of_another_network(backbone: Backbone, tmp_path: Path) -> None:

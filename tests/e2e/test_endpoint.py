@@ -98,7 +98,7 @@ def own(tmp_path):
 def running(tmp_path_factory):
     """One endpoint for all tests that only talk to it."""
     workspace = configured(tmp_path_factory.mktemp("running") / "home")
-    result = control.start(workspace, trained(workspace))
+    result = control.start(workspace, trained(workspace, novelty=True))
     with httpx.Client(base_url=result.url, timeout=30) as client:
         yield workspace, client
     control.stop(workspace, "colours@1")
@@ -132,6 +132,18 @@ def test_form_with_several_files_and_options(running):
     assert [entry["image"] for entry in images] == ["r.png", "b.png"]
     assert [entry["labels"][0]["name"] for entry in images] == ["red", "blue"]
     assert all(len(entry["labels"]) == 2 for entry in images)
+
+
+def test_an_image_unlike_the_training_images_has_no_label(running):
+    files = [("image", ("r.png", picture(RED))), ("image", ("w.png", picture((255, 255, 255))))]
+    red, white = running[1].post("/predict", files=files).json()["images"]
+    assert red["novelty"] == 0
+    assert [label["name"] for label in red["labels"]] == ["red"]
+    assert white["novelty"] > 0.99
+    assert white["labels"] == []
+    everything = running[1].post("/predict", files=files[1:], data={"min_confidence": "0"}).json()["images"][0]
+    assert len(everything["labels"]) == 3
+    assert all(label["confidence"] < 1 for label in everything["labels"])
 
 
 def test_json_with_one_and_with_several(running):

@@ -172,6 +172,24 @@ def test_nothing_measured_is_refused(make_classified, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_what_is_unlike_the_training_images_is_shown(make_classified, tmp_path):
+    oof, test = make_classified(1, 12, ("a", "b")), make_classified(2, 30, ("a", "b"))
+    novelty = np.zeros(30)
+    novelty[[4, 17, 20]] = 0.05, 0.98, 0.3
+    names = {image: f"photo {k}.jpg" for k, image in enumerate(test.images)}
+
+    def page(test):
+        report = report_of(Task.CLASSIFICATION, oof, test, names=names)
+        return render(report, tmp_path / "r.html").read_text("utf-8")
+
+    shown = page(test.judged(test.scores, novelty)).partition("Unlike the training images")[2]
+    assert "2 of the 30 test images lie so far" in shown
+    assert 0 < shown.index("novelty <b>0.98</b><br>photo 17.jpg") < shown.index("novelty <b>0.30</b><br>photo 20.jpg")
+    assert "photo 4.jpg" not in shown
+    assert "None of the 30 test images" in page(test.judged(test.scores, 0 * novelty))
+    assert "Unlike the training images" not in page(test)
+
+
 def test_unproven_is_said(make_detected, tmp_path):
     report = report_of(Task.DETECTION, make_detected(1, 6, 2))
     assert "map50" in report.oof_evaluation.unproven
