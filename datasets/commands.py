@@ -80,12 +80,16 @@ def versions(name: Name) -> None:
 def check(
     name: Name,
     version: Annotated[int | None, typer.Option(help="Number of a dataset version; the newest if left out.")] = None,
+    fast: Annotated[
+        bool, typer.Option("--fast", help="Leave out what looks at the pictures with a pretrained network.")
+    ] = False,
 ) -> None:
-    """Look for what harms a training: leaks, duplicates, rare labels, odd boxes, damaged files."""
+    """Look for what harms a training: leaks, duplicates, rare labels, odd boxes, damaged files, likely label errors,
+    images unlike all others."""
     from tenshot.datasets import doctor
 
     with _bar("checking") as advance:
-        found = doctor.check(Workspace.current(), name, number=version, progress=advance)
+        found = doctor.check(Workspace.current(), name, number=version, progress=advance, fast=fast)
     console.emit(found.to_json(), lambda: _check_view(found))
 
 
@@ -164,7 +168,12 @@ class _bar:
         )
         self.bar.start()
         task = self.bar.add_task(self.text, total=None)
-        return lambda values: self.bar.update(task, completed=values["done"], total=values.get("total"))
+        return lambda values: self.bar.update(
+            task,
+            completed=values["done"],
+            total=values.get("total"),
+            description=values.get("what", self.text),
+        )
 
     def __exit__(self, *_: object) -> None:
         self.bar.stop()

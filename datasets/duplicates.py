@@ -109,6 +109,21 @@ def group_numbers(count: int, rows: Iterable[Row]) -> list[int]:
     return [int(number) for number in np.unique(first, return_inverse=True)[1].reshape(-1)]
 
 
+def leaks(workspace: Workspace, train: Sequence[Entry], test: Sequence[Entry]) -> list[tuple[Entry, Entry]]:
+    """Each test image that nearly repeats a training image, with the first such image. What cannot be read is left
+    out."""
+    found, _ = fingerprints(workspace, [entry.image for entry in (*train, *test)])
+    sides = [[entry for entry in side if entry.image in found] for side in (train, test)]
+    entries, border = [*sides[0], *sides[1]], len(sides[0])
+    pairs: dict[int, int] = {}
+    for row, columns, _ in near_rows([found[entry.image] for entry in entries]):
+        if row >= border:
+            break
+        for column in columns[columns >= border].tolist():
+            pairs.setdefault(column, row)
+    return [(entries[column], entries[row]) for column, row in sorted(pairs.items())]
+
+
 def near_duplicate_groups(workspace: Workspace, entries: Iterable[Entry]) -> dict[str, int]:
     """Group number by image id, so that folds of a cross-validation keep near duplicates on one side.
 

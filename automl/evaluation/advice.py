@@ -11,7 +11,7 @@ from tenshot.projects.status import Task
 
 FEW_TRAINING_IMAGES = 10
 WEAK = 0.7
-MOST = 6
+MOST = 9
 _PAIR_SHARE = 0.2
 
 
@@ -29,9 +29,13 @@ def confused_pairs(evaluation: Evaluation, most: int = 10) -> list[tuple[str, st
     return sorted(pairs, key=lambda pair: -pair[2])[:most]
 
 
-def advise(evaluation: Evaluation, train_counts: Mapping[str, int], *, tested: bool) -> list[str]:
-    """At most six sentences. `train_counts`: training images (detection: boxes) per label."""
+def advise(
+    evaluation: Evaluation, train_counts: Mapping[str, int], *, tested: bool, about_data: Sequence[str] = ()
+) -> list[str]:
+    """At most nine sentences. `train_counts`: training images (detection: boxes) per label. `about_data`: what the
+    review of the data says; wrong labels come before all that more images would help."""
     return [
+        *about_data,
         *_few_images(evaluation, train_counts),
         *_confusion(evaluation),
         *_boxes(evaluation),

@@ -12,6 +12,8 @@ import numpy as np
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from tenshot.automl.evaluation.growth import Forecast
+
 Point = tuple[float, float]
 
 WIDTH_IN, HEIGHT_IN, LEGEND_ROW_IN = 4.7, 3.3, 0.19
@@ -105,6 +107,26 @@ def lines(series: Sequence[tuple[str, Sequence[Point]]], heading: str, number: i
             _legend(axes)
 
     return _plot(f"lines{number}", draw)
+
+
+def growth(forecast: Forecast, name: str) -> str:
+    """Score over training images per label: the points, the range of the power law through them, now and ten more."""
+
+    def draw(axes: Axes) -> None:
+        n, low, high = (np.array(column) for column in zip(*forecast.curve, strict=True))
+        axes.fill_between(n, low, high, color=SERIES[0], alpha=0.22, linewidth=0, label="expected, 90 % range")
+        x, y, sd = (np.array(column) for column in zip(*forecast.points, strict=True))
+        axes.errorbar(x, y, sd, fmt="o", markersize=5, color=SERIES[1], elinewidth=1, label="cross-validated ± sd")
+        ends = [forecast.now, forecast.now + forecast.more]
+        axes.plot(ends, [forecast.score, forecast.later], linestyle=(0, (5, 2)), color=SERIES[2], linewidth=1.4)
+        axes.plot(*zip((ends[0], forecast.score), strict=True), marker="s", color=SERIES[2], linestyle="", label="now")
+        later = f"{forecast.more} more of each"
+        axes.plot(*zip((ends[1], forecast.later), strict=True), marker="D", color=SERIES[2], linestyle="", label=later)
+        bottom = max(0.0, min([*low, *(y - sd)]) - 0.05)
+        axes.set(xlabel="training images per label", ylabel=name, xlim=(0, ends[1] * 1.05), ylim=(bottom, 1.02))
+        _legend(axes)
+
+    return _plot("growth", draw)
 
 
 def _plot(name: str, draw: Any) -> str:

@@ -9,7 +9,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tenshot.automl.evaluation import calibration as calibrations
 from tenshot.automl.evaluation.report import ReportInput, TrainingCurve, render
+from tenshot.automl.scores import Calibration
 from tenshot.datasets.images import ImageStore
 
 if TYPE_CHECKING:
@@ -29,8 +31,8 @@ SHOWN_PACKAGES = (
 )
 
 
-def details(result: Result, run_id: str | None, seconds: float) -> dict[str, Any]:
-    """The version's details in the store; JSON values. `seconds` is the whole training."""
+def details(result: Result, run_id: str | None, seconds: float, names: Mapping[str, str]) -> dict[str, Any]:
+    """The version's details in the store; JSON values. `seconds` is the whole training, `names`: image → file name."""
     evaluation = result.evaluation
     return {
         "labels": list(result.manifest.labels),
@@ -42,6 +44,8 @@ def details(result: Result, run_id: str | None, seconds: float) -> dict[str, Any
         "images": evaluation.images if evaluation else 0,
         "out_of_fold": _out_of_fold(result.oof_evaluation),
         "thresholds": result.manifest.thresholds,
+        "shortfalls": [missed.to_json() for missed in result.shortfalls],
+        "calibration": _calibration(result),
         "trials": sum(t.value is not None for t in result.trained.trials),
         "params": result.trained.params,
         "seconds": seconds,
@@ -50,6 +54,7 @@ def details(result: Result, run_id: str | None, seconds: float) -> dict[str, Any
         "base": result.manifest.base.name,
         "licence": result.manifest.base.licence,
         "warnings": result.warnings,
+        "review": result.review.to_json(names),
         "run_id": run_id,
     }
 
@@ -59,6 +64,18 @@ def _out_of_fold(evaluation: Evaluation | None) -> dict[str, Any]:
     if evaluation is None:
         return {"metrics": {}, "intervals": {}}
     return {"metrics": evaluation.metrics, "intervals": {k: list(v) for k, v in evaluation.intervals.items()}}
+
+
+def _calibration(result: Result) -> dict[str, Any]:
+    """What was done to the scores and what it changed, on the images that the version is measured on."""
+    outcome, method = result.test or result.oof, result.manifest.calibration.method
+    if outcome is None:
+        return {"method": method}
+    identity = Calibration(result.manifest.calibration.kind)
+    before, after = (
+        calibrations.quality(calibrations.apply_to(outcome, c)) for c in (identity, result.manifest.calibration)
+    )
+    return {"method": method, "before": before, "after": after}
 
 
 def write_report(
@@ -89,6 +106,8 @@ def write_report(
         timings=result.seconds,
         parity=result.manifest.parity,
         warnings=result.warnings,
+        shortfalls=result.shortfalls,
+        review=result.review,
         environment=environment(),
         names=names,
     )

@@ -20,6 +20,17 @@ class Series:
 
 
 @dataclass(frozen=True)
+class LearningCurve:
+    """Out-of-fold scores of a recipe trained on parts of the images."""
+
+    points: list[tuple[float, float, float]]
+    """Images per label (mean over the labels), mean score 0…1, its standard deviation; smallest first."""
+    now: float
+    """Images per label that the version is trained on."""
+    metric: str
+
+
+@dataclass(frozen=True)
 class Trained:
     labels: tuple[str, ...]
     base: str
@@ -38,3 +49,5 @@ class Trained:
     trials: list[Trial]
     curves: list[Series] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    learning_curve: LearningCurve | None = None
+    """None where it was not cheap."""

@@ -11,6 +11,7 @@ LONGEST = 600
 TRAINING_ONLY = {"torch", "torchvision", "pytorch_lightning", "lightning", "optuna", "ultralytics", "mlflow", "timm"}
 SEAMS = [
     pytest.param("datasets/formats", "tenshot.datasets.formats:FORMATS", id="formats"),
+    pytest.param("datasets/checks", "tenshot.datasets.checks:CHECKS", id="checks"),
     pytest.param("automl/backbones", "tenshot.automl.backbones:BACKBONES", id="backbones"),
     pytest.param("automl/detectors", "tenshot.automl.detectors:DETECTORS", id="detectors"),
     pytest.param("projects/metering/sinks", "tenshot.projects.metering.sinks:SINKS", id="sinks"),

@@ -10,10 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance, ImageFilter
 
-from tenshot.datasets import doctor, snapshots
+from tenshot.datasets import doctor, duplicates, snapshots
 from tenshot.datasets.annotations import Box, Entry
+from tenshot.datasets.checks import SEEING, near_duplicates
 from tenshot.datasets.duplicates import Fingerprint, fingerprint, group_numbers, near_duplicate_groups, near_rows
+from tenshot.datasets.findings import MAX_EXAMPLES, Inspection
 from tenshot.datasets.images import ImageStore
+from tenshot.projects.errors import MissingDependencyError, WeightsError
 from tenshot.projects.status import Task
 
 
@@ -36,11 +39,11 @@ def add(workspace, image: Image.Image, name: str, split="train", labels=("a",), 
     return Entry(added.sha256, name, added.width_px, added.height_px, split, tuple(labels), tuple(boxes), labeled)
 
 
-def check(workspace, entries, task=Task.CLASSIFICATION) -> doctor.DatasetCheck:
+def check(workspace, entries, task=Task.CLASSIFICATION, fast=True) -> doctor.DatasetCheck:
     workspace.store.create_project("p", task, at=0)
     sha256, stats = snapshots.write(workspace, entries)
     workspace.store.add_dataset_version("p", snapshot_sha256=sha256, parent=None, source="", stats=stats, at=0)
-    return doctor.check(workspace, "p")
+    return doctor.check(workspace, "p", fast=fast)
 
 
 def pairs(prints: list[Fingerprint]) -> list[tuple[int, int]]:
@@ -112,16 +115,17 @@ def test_pairs_of_ten_thousand_images_take_seconds():
 
 def test_frames_of_one_scene_are_counted_without_holding_their_pairs(monkeypatch):
     """3,000 frames and a twin in the other split: its leaks are counted although millions of other pairs come first."""
-    monkeypatch.setattr(doctor.duplicates, "_ROWS", 100)
+    monkeypatch.setattr(duplicates, "_ROWS", 100)
     one = fingerprint(encode(scene(0)))
     entries = [Entry(str(n), str(n), 1, 1, "test" if n == 2999 else "train", ("a",)) for n in range(3000)]
+    seen = Inspection(None, Task.CLASSIFICATION, entries, {e.image: one for e in entries}, {})
     tracemalloc.start()
-    found = {f.code: f for f in doctor._near_duplicates(entries, {e.image: one for e in entries})}
+    found = {f.code: f for f in near_duplicates.check(seen)}
     assert tracemalloc.get_traced_memory()[1] < 100e6
     tracemalloc.stop()
     assert (found["leak"].count, found["near-duplicates"].count) == (2999, 2999 * 2998 // 2)
     assert found["leak"].examples[0] == "0 (train) ~ 2999 (test)"
-    assert len(found["leak"].examples) == doctor.MAX_EXAMPLES
+    assert len(found["leak"].examples) == MAX_EXAMPLES
     assert set(group_numbers(3000, near_rows([one] * 3000))) == {0}
 
 
@@ -137,6 +141,35 @@ def test_leak_and_contradiction_and_groups(workspace):
     by_name = {entry.name: groups[entry.image] for entry in entries}
     assert by_name["0.png"] == by_name["leak.png"] != by_name["1.png"] == by_name["other.png"]
     assert len(set(groups.values())) == 14
+
+
+def test_leaks_name_each_test_image_once(workspace):
+    train = [add(workspace, scene(n), f"{n}.png") for n in range(4)]
+    train.append(add(workspace, scene(0).resize((96, 72)), "twin.png"))
+    test = [add(workspace, scene(n).resize((80, 60)), f"copy {n}.png", "test") for n in (0, 2)]
+    test.append(add(workspace, scene(90), "other.png", "test"))
+    found = {one.name: other.name for one, other in duplicates.leaks(workspace, train, test)}
+    assert found == {"copy 0.png": "0.png", "copy 2.png": "2.png"}
+    assert duplicates.leaks(workspace, train, []) == []
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        pytest.param(MissingDependencyError("train", "torch"), id="no extra"),
+        pytest.param(WeightsError("the weights are not here", hint="tenshot models pull x"), id="no weights"),
+    ],
+)
+def test_what_cannot_look_is_left_out_and_said(workspace, monkeypatch, error):
+    def fail(seen):
+        raise error
+
+    monkeypatch.setattr(SEEING, "get", lambda name: fail)
+    found = check(workspace, balanced(workspace), fast=False)
+    (said,) = found.findings
+    assert (said.code, said.severity, said.advice) == ("left-out", "info", error.hint)
+    assert error.message in said.message
+    assert found.ok
 
 
 def test_unreadable(workspace):
