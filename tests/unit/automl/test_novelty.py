@@ -80,7 +80,9 @@ class TestFit:
         twice, groups = np.concatenate([rows, rows]), np.tile(np.arange(10), 2)
         grouped, alone = familiar.fit(twice, groups), familiar.fit(rows, np.arange(10))
         careless = familiar.fit(twice, np.arange(20))
-        assert grouped is not None and alone is not None and careless is not None
+        assert grouped is not None
+        assert alone is not None
+        assert careless is not None
         fresh = cloud(200, seed=5)
         assert (grouped[0].of(fresh) > 0.1).mean() < 0.12
         assert (careless[0].of(fresh) > 0.1).mean() > 0.9
