@@ -24,7 +24,7 @@ from tenshot.automl.outcome import observe, parity
 from tenshot.automl.predictor import Predictor
 from tenshot.automl.scores import Calibration
 from tenshot.automl.search.budget import Budget, slowness
-from tenshot.automl.training import card, familiar
+from tenshot.automl.training import card, familiar, scarcity
 from tenshot.automl.training.assigned import assigned, dataset_of, training_entries
 from tenshot.automl.training.learn import LEARNERS, Progress
 from tenshot.automl.training.options import Options
@@ -137,6 +137,7 @@ class _Run:
             budget=replace(started, reserve=reserve), progress=self._progress, check=self.context.check,
         )  # fmt: skip
         self.groups = job.groups
+        self.warnings += scarcity.warnings_of(train, job.groups)
         trained = LEARNERS.get(str(self.project.task))(job)
         self.warnings += trained.warnings
         return trained
