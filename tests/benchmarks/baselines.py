@@ -49,9 +49,10 @@ def logistic(workspace: Workspace, shots: Shots, policy: str = "crop") -> Outcom
 
     extractor = Extractor(workspace, BACKBONE, "crop")
     last = extractor.columns([extractor.depth - 1])
+    prefix = shots.name.replace("/", "-")
 
     def features(samples: Sequence[Sample], kind: str, views: int) -> Any:
-        pictures = [Picture(f"bench-{s.path.stem}", s.pixels) for s in samples]
+        pictures = [Picture(f"bench-{prefix}-{s.path.stem}", s.pixels) for s in samples]
         return extractor.features(pictures, kind, views, lambda: None)[..., last]
 
     rows = features(shots.train, policy, VIEWS)

@@ -75,10 +75,15 @@ def _labels(folder: Path, split: str) -> Iterator[Sample]:
 
 
 def _boxes(folder: Path, split: str) -> Iterator[Sample]:
-    """As import judges them: clipped to the image. A bad box is left out, as import leaves it out."""
-    for item in read_labeled(folder / f"{split}.json", Task.DETECTION, "coco", folder / "images"):
+    return imported(folder / f"{split}.json", Task.DETECTION, folder / "images")
+
+
+def imported(path: Path, task: Task, images: Path | None = None) -> Iterator[Sample]:
+    """Any labeled folder or file that Tenshot reads, judged as import does: boxes are clipped to the image, and what is
+    bad is left out."""
+    for item in read_labeled(path, task, images=images):
         if isinstance(item, LabeledImage) and isinstance(item.source, Path):
-            yield Sample(item.source, boxes=item.boxes)
+            yield Sample(item.source, item.labels, item.boxes)
 
 
 def write_csv(path: Path, shots: Shots) -> None:
