@@ -1,58 +1,45 @@
-"""The search for a detector: cross-validated recipes in an Optuna study, then one fit on all images.
+"""The search for a detector: a usable one first, then cross-validated recipes in an Optuna study.
 
-The default recipe is tried first, and it stays unless another one beats it clearly, since the best of many noisy scores
-is too good to be true. Everything that a finished trial found (score, out-of-fold predictions) lies beside the journal,
-so that a search that was killed goes on where it stopped.
+The default recipe is trained on all images before anything else and kept beside the study, so that there is something
+to answer with whatever happens next. Its cross-validation comes second: how good it is, its thresholds, and what other
+recipes are measured against. Another one is fitted to all images only if it is surely better. Everything that was
+found (detector, scores, out-of-fold predictions) lies beside the journal, so that a search that was killed goes on
+where it stopped.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tenshot.automl.bundle import Suppression
 from tenshot.automl.detectors import family_of
-from tenshot.automl.detectors.examples import Example, truth
+from tenshot.automl.detectors.examples import Example
 from tenshot.automl.detectors.recipe import Recipe
-from tenshot.automl.evaluation import outcomes
-from tenshot.automl.evaluation.outcomes import Boxes, DetectionOutcome
-from tenshot.automl.predictor import prepare, suppress
+from tenshot.automl.evaluation.outcomes import DetectionOutcome
 from tenshot.automl.search import study as studies
 from tenshot.automl.search import suppressions
-from tenshot.automl.search.detection_budget import Cost, Plan, epochs_within, plan
+from tenshot.automl.search.detection_budget import Cost, Plan, epochs_within, first_epochs, plan, replanned
+from tenshot.automl.search.detection_fits import Fit, Fits
+from tenshot.automl.search.detection_problem import Problem
 from tenshot.automl.search.detection_result import DetectionResult
-from tenshot.automl.search.detection_space import (
-    Choices,
-    Space,
-    default_params,
-    default_recipe,
-    recipe_with,
-    space,
-)
+from tenshot.automl.search.detection_space import Space, default_recipe, space
+from tenshot.automl.search.detection_trials import STUDY, Trials
 from tenshot.automl.search.place import Place, Where, place_of
-from tenshot.automl.search.score_scale import shifted, sureness
+from tenshot.automl.search.score_scale import shifted
 from tenshot.automl.search.sharing import Stage
-from tenshot.automl.search.suppressions import map50
-from tenshot.automl.trials import Trial
-from tenshot.projects.errors import EmptyDataError, JobCancelled, TrainingError
+from tenshot.automl.search.suppressions import Way, map50
+from tenshot.projects.errors import EmptyDataError, TrainingError, WeightsError
 
-MARGIN = 0.01
-"""mAP50 by which a recipe must beat the default to replace it."""
-RESERVED = 0.4
-"""Largest share of the budget that is kept for the final fit."""
-MOST_SKIPPED = 3
-"""Drawn recipes in a row that the time left does not allow before the search ends."""
-STATISTICS_IMAGES = 32
-PROBE_IMAGES = 4
-PROBE_EPOCHS = 3
-STUDY = "detection"
+FIRST = "detector-first.pt"
+MORE_EPOCHS = 1.25
+"""As many times the first fit's epochs must be affordable in the end, for the default to be fitted again."""
 
 Progress = Callable[[dict[str, Any]], None]
 Check = Callable[[], None]
@@ -85,22 +72,9 @@ def search(
     if not any(example.boxes for example in train_examples):
         raise EmptyDataError("none of the training images has a box", hint="label at least a few images")
     end = time.monotonic() + budget_s
-    run = _Search(
-        examples=list(train_examples),
-        labels=tuple(labels),
-        weights=weights,
-        left=left or (lambda: end - time.monotonic()),
-        budget_s=budget_s,
-        trials=trials,
-        seed=seed,
-        place=place_of(journal),
-        progress=progress,
-        check=check,
-        threads=threads,
-        family=family_of(family),
-        rules=rules or space(),
-    )
-    return run.result()
+    problem = _problem(train_examples, labels, weights, seed, threads, family, rules)
+    clock = left or (lambda: end - time.monotonic())
+    return _Search(problem, place_of(journal), clock, trials, progress, check).result()
 
 
 def join(
@@ -117,389 +91,191 @@ def join(
 ) -> None:
     """Take trials of a search that another process leads, on the same images, until there are none to take. What check
     raises ends it. Raises TrainingError where the images or settings are not the same."""
-    run = _Search(
-        examples=list(train_examples),
-        labels=tuple(labels),
-        weights=weights,
-        left=lambda: stage.ends_at - time.time(),
-        budget_s=stage.details["budget_s"],
-        trials=stage.trials,
-        seed=stage.seed,
-        place=place,
-        progress=lambda _: None,
-        check=check,
-        threads=threads,
-        family=family_of(family),
-        rules=rules or space(),
-    )
-    run.join(stage)
+    problem = _problem(train_examples, labels, weights, stage.seed, threads, family, rules)
+    run = _Search(problem, place, lambda: stage.ends_at - time.time(), stage.trials, lambda _: None, check)
+    run.join(Cost(**stage.details["cost"]))
+
+
+def _problem(
+    examples: Sequence[Example], labels: Sequence[str], weights: Path, seed: int, threads: int, family: str,
+    rules: Space | None,
+) -> Problem:  # fmt: skip
+    return Problem(list(examples), tuple(labels), weights, seed, threads, family_of(family), rules or space())
 
 
 @dataclass
 class _Search:
-    examples: list[Example]
-    labels: tuple[str, ...]
-    weights: Path
-    left: Callable[[], float]
-    budget_s: float
-    trials: int
-    seed: int
+    problem: Problem
     place: Place
+    left: Callable[[], float]
+    """Seconds."""
+    most: int
+    """Trials."""
     progress: Progress
     check: Check
-    threads: int
-    family: Any
-    rules: Space
-
-    @property
-    def end(self) -> float:
-        """The `time.monotonic()` at which the search has to be over, as things stand."""
-        return time.monotonic() + self.left()
 
     def result(self) -> DetectionResult:
         started = time.monotonic()
-        self.default = default_recipe(self.examples, self.rules)
-        self.cost = self._measured_cost(self.default)
-        self.study = self._study()
-        self.plan = self._planned()
-        self.full = self.default.epochs
-        self.default = self.default.with_(epochs=self.plan.epochs, image_size=self.plan.image_size)
-        if self.plan.folds:
-            details = {"cost": asdict(self.cost), "budget_s": self.budget_s}
-            with studies.published(self.study, trials=self.trials, left_s=self.left(), details=details):
-                self._try_recipes()
-        best = self._chosen()
-        recipe = Recipe.from_json(best.user_attrs["recipe"]) if best else self.default
-        detector, recipe, history = self._final(recipe)
-        suppression, outcome = self._suppression(best) if best else (self._plain_suppression(), None)
-        if outcome is not None:
-            outcome = self._on_scale_of(detector, outcome, best.user_attrs.get("sureness"))
-        return DetectionResult(
-            recipe=recipe,
-            detector=detector,
-            suppression=suppression,
-            outcome=outcome,
-            metric=map50(outcome) if outcome else None,
-            fold_scores=tuple(best.user_attrs["fold_scores"]) if best else (),
-            history=history,
-            trials=tuple(_described(t) for t in self.study.trials if "recipe" in t.user_attrs),
-            plan=self.plan,
-            seconds=time.monotonic() - started,
-        )
+        wanted = default_recipe(self.problem.examples, self.problem.rules)
+        self.fits = Fits.probed(self.problem, self.check, wanted)
+        self.study = opened(self.place, self.problem.seed)
+        self._claim()
+        made = self._planned(wanted)
+        self.full = wanted.with_(image_size=made.image_size)
+        first = self._first(made)
+        self.trials = self._trials(self._kept(replanned(self._left(), self._images, self.full, made, self.fits.cost)))
+        if self.trials.plan.folds:
+            self._try_recipes()
+        best = self.trials.confirmed(self.trials.chosen())
+        best, fit = self._final(best, first)
+        return self._described(best, fit, time.monotonic() - started)
 
-    def join(self, stage: Stage) -> None:
-        self.default = default_recipe(self.examples, self.rules)
-        self.cost = Cost(**stage.details["cost"])
-        self.study = studies.join(self.place, STUDY, seed=self.seed, sampler="tpe", pruner="median")
-        self._claim(self.study)
-        self.plan = Plan(**self.study.user_attrs["plan"])
-        self.full = self.default.epochs
-        self.default = self.default.with_(epochs=self.plan.epochs, image_size=self.plan.image_size)
-        self._try_recipes()
+    def join(self, cost: Cost) -> None:
+        self.fits = Fits(self.problem, self.check, cost)
+        self.study = joined(self.place, self.problem.seed)
+        self._claim()
+        made = Plan(**self.study.user_attrs["plan"])
+        wanted = default_recipe(self.problem.examples, self.problem.rules)
+        self.full = wanted.with_(image_size=made.image_size)
+        self._trials(made).run()
 
-    # The study ------------------------------------------------------------------------------------------------
+    @property
+    def _images(self) -> int:
+        return len(self.problem.examples)
 
-    def _study(self) -> Any:
-        study = studies.lead(
-            self.place, STUDY, seed=self.seed, direction="maximize", sampler="tpe", pruner="median", startup=5
-        )
-        self._claim(study)
-        return study
+    def _left(self) -> float:
+        return max(0.0, self.left())
 
-    def _claim(self, study: Any) -> None:
-        """The journal belongs to these images and labels. Raises TrainingError if it is another search's."""
-        rows = [(e.image, e.group, [(b.label, *b.xyxy) for b in e.boxes]) for e in self.examples]
-        text = json.dumps([self.labels, rows, self.seed, self.rules.model_dump()])
-        mine = hashlib.sha256(text.encode()).hexdigest()
-        found = study.user_attrs.get("fingerprint", mine)
-        if found != mine:
+    # The plan -----------------------------------------------------------------------------------------------------
+
+    def _claim(self) -> None:
+        """The study belongs to these images and labels. Raises TrainingError if it is another search's."""
+        mine = self.problem.fingerprint
+        if self.study.user_attrs.get("fingerprint", mine) != mine:
             raise TrainingError(
                 f"{self.place.journal} belongs to a search over other images, labels or settings",
                 hint="begin a new training, without --resume",
             )
-        study.set_user_attr("fingerprint", mine)
+        self.study.set_user_attr("fingerprint", mine)
 
-    def _planned(self) -> Plan:
+    def _planned(self, wanted: Recipe) -> Plan:
+        made = plan(self._left(), self._images, self.problem.groups, wanted, self.fits.cost)
+        return self._kept(made)
+
+    def _kept(self, made: Plan) -> Plan:
         """A continued search keeps its folds and epochs, so that its trials can be compared."""
-        kept = self.study.user_attrs.get("plan")
-        if kept and any(t.state.name == "COMPLETE" for t in self.study.trials):
-            return Plan(**kept)
-        groups = len({e.group or e.image for e in self.examples})
-        made = plan(self.end - time.monotonic(), len(self.examples), groups, self.default, self.cost)
+        before = self.study.user_attrs.get("plan")
+        if before and any(t.state.name == "COMPLETE" for t in self.study.trials):
+            return Plan(**before)
         self.study.set_user_attr("plan", asdict(made))
         return made
 
+    def _trials(self, made: Plan) -> Trials:
+        default = self.full.with_(epochs=made.epochs)
+        return Trials(
+            self.problem, self.fits, self.study, made, default, self.full.epochs, self.left, self.most, self._show_trial
+        )
+
     def _try_recipes(self) -> None:
-        self.folds = self._folds()
-        skipped = 0
+        details = {"cost": asdict(self.fits.cost)}
+        with studies.published(self.study, trials=self.most, left_s=self._left(), details=details):
+            self.trials.run()
 
-        def may_begin(others: int) -> bool:
-            return skipped < MOST_SKIPPED and self._finished() + others < self.trials
+    # Detectors ----------------------------------------------------------------------------------------------------
 
-        while studies.turn(self.study, may_begin, waits=self._waits, check=self.check):
-            trial, recipe = self._ask()
-            if not self._affordable(recipe):
-                self._tell(trial, "PRUNED")
-                skipped += 1
-                continue
-            skipped = 0
-            self._try(trial, recipe)
-        studies.close(self.study)
+    def _first(self, made: Plan) -> Fit:
+        """The default on all images, or what an earlier call left of it."""
+        path, kept = self.place.folder / FIRST, self.study.user_attrs.get("first")
+        if kept and path.is_file() and kept["recipe"]["image_size"] == self.full.image_size:
+            try:
+                return Fit(self.problem.family.load(path), Recipe.from_json(kept["recipe"]), tuple(kept["history"]))
+            except WeightsError:
+                pass  # damaged: train it again
+        epochs = first_epochs(self._left(), self._images, self.full, made, self.fits.cost)
+        fit = self._fit("first fit", self.full.with_(epochs=epochs))
+        self.problem.family.save(fit.detector, path)
+        self.study.set_user_attr("first", {"recipe": fit.recipe.to_json(), "history": list(fit.history)})
+        return fit
 
-    def _waits(self) -> bool:
-        """Whether there is time to wait for the trials of others, before the final fit."""
-        return not self._complete() or self.left() > self._reserve(self.default)
+    def _final(self, best: Any, first: Fit) -> tuple[Any, Fit]:
+        """Another recipe's detector, if it has won and its training comes to its end; otherwise the first, trained for
+        longer if it had to be short and there is time now."""
+        recipe = Recipe.from_json(best.user_attrs["recipe"]) if best else self.full
+        default = best is None or best.user_attrs["kind"] == "default"
+        recipe = (self.full if default else recipe).with_(epochs=self.full.epochs)
+        epochs = epochs_within(self._left(), self._images, recipe, self.fits.cost)
+        if default and epochs < MORE_EPOCHS * len(first.history):
+            return best, first
+        fit = self._fit("final fit", recipe.with_(epochs=epochs))
+        if fit.share == 1.0:
+            return best, fit
+        return (best if default else self._default()), first
 
-    def _finished(self) -> int:
-        """Trials that need not be repeated: what was interrupted or never started does not count."""
-        return sum("recipe" in t.user_attrs and _settled(t) for t in self.study.trials)
+    def _default(self) -> Any:
+        return next((t for t in self.trials.complete() if t.user_attrs["kind"] == "default"), None)
 
-    def _ask(self) -> tuple[Any, Recipe]:
-        if self.study.leads:
-            self._enqueue_known()
-        trial = studies.begin(self.study)
-        params = {name: _suggest(trial, name, how) for name, how in self.rules.space.items()}
-        known = self._known_rows()
-        number = known.index(params) if params in known else None
-        trial.set_user_attr("kind", "drawn" if number is None else ("first" if number else "default"))
-        return trial, recipe_with(self.default, params)
-
-    def _known_rows(self) -> list[dict[str, float]]:
-        """The default, then the known alternatives."""
-        base = default_params(self.rules, self.default)
-        return [{**base, **row} for row in ({}, *self.rules.first)]
-
-    def _enqueue_known(self) -> None:
-        """The next known recipe that nobody has tried or is about to."""
-        tried = [t.params for t in self.study.trials if _settled(t)]
-        for params in self._known_rows():
-            if params not in tried and not studies.tries(self.study, params):
-                self.study.enqueue_trial(params)
-                return
-
-    def _affordable(self, recipe: Recipe) -> bool:
-        """Its folds and the dearest final fit that may follow fit into the time left. The first trial always does: the
-        plan was made for it."""
-        if not self._complete() and not studies.elsewhere(self.study):
-            return True
-        images, recipes = len(self.examples), (recipe, *self._complete_recipes())
-        finals = [self.cost.fit_s(images, r.with_(epochs=self.full)) for r in recipes]
-        needed = self.cost.folds_s(images, self.plan.folds, recipe) + max(finals)
-        return time.monotonic() + 1.1 * needed < self.end
-
-    def _complete(self) -> list[Any]:
-        return [t for t in self.study.trials if t.state.name == "COMPLETE"]
-
-    def _complete_recipes(self) -> list[Recipe]:
-        best = self._chosen()
-        return [Recipe.from_json(best.user_attrs["recipe"])] if best else []
-
-    def _try(self, trial: Any, recipe: Recipe) -> None:
-        started = time.monotonic()
-        trial.set_user_attr("recipe", recipe.to_json())
-        try:
-            scores = self._cross_validate(trial, recipe)
-        except JobCancelled:
-            self._tell(trial, "FAIL", lost=True)
-            raise
-        except TrainingError as error:
-            self._tell(trial, "FAIL", error=error.message)
-            return
-        except BaseException as error:
-            self._tell(trial, "FAIL", **({"lost": True} if studies.loses(self.study, error) else {}))
-            raise
-        trial.set_user_attr("seconds", round(time.monotonic() - started, 2))
-        if scores is None:
-            self._tell(trial, "PRUNED")
-            return
-        studies.tell(self.study, trial, map50(self._load(trial.number, Suppression())), fold_scores=scores)
-
-    def _tell(self, trial: Any, state: str, **attributes: Any) -> None:
-        import optuna
-
-        studies.tell(self.study, trial, state=optuna.trial.TrialState[state], **attributes)
-
-    def _chosen(self) -> Any:
-        """The best finished trial, or the default if that is within MARGIN of it; None before any finished."""
-        done = self._complete()
-        if not done:
-            return None
-        best = max(done, key=lambda t: (t.value, -t.number))
-        default = [t for t in done if t.user_attrs["kind"] == "default"]
-        return default[0] if default and default[0].value + MARGIN >= best.value else best
-
-    # Training -------------------------------------------------------------------------------------------------
-
-    def _folds(self) -> list[Any]:
-        from tenshot.automl.search.folds import folds
-
-        counts = {name: sum(any(b.label == name for b in e.boxes) for e in self.examples) for name in self.labels}
-        rarest = [min({b.label for b in e.boxes}, key=lambda n: (counts[n], n), default="") for e in self.examples]
-        strata = [self.labels.index(name) if name else len(self.labels) for name in rarest]
-        names = [e.group or e.image for e in self.examples]
-        index = {name: i for i, name in enumerate(dict.fromkeys(names))}
-        return folds(strata, [index[n] for n in names], count=self.plan.folds, seed=self.seed)
-
-    def _cross_validate(self, trial: Any, recipe: Recipe) -> list[float] | None:
-        """mAP50 of each fold, after saving the out-of-fold predictions; None if it was pruned on the way."""
-        grid = self._grid()
-        found: list[dict[int, Boxes]] = [{} for _ in grid]
-        scores: list[float] = []
-        sure: list[float | None] = []
-        for number, (train, held) in enumerate(self.folds):
-            detector = self._fit(recipe, [self.examples[i] for i in train], trial=trial.number, fold=number)
-            for i in held.tolist():
-                for per_image, boxes in zip(found, self._predict(detector, self.examples[i], grid), strict=True):
-                    per_image[i] = boxes
-            sure += [self._sureness(detector, [self.examples[i] for i in train])]
-            # The grid's first entry is the suppression that recipes are compared with.
-            scores.append(map50(self._outcome({i: found[0][i] for i in held.tolist()})))
-            trial.report(float(np.mean(scores)), number)
-            if number + 1 < len(self.folds) and trial.should_prune():
-                return None
-        trial.set_user_attr("sureness", [value for value in sure if value is not None])
-        for how, predictions in zip(grid, found, strict=True):
-            outcomes.save(self._outcome(predictions), self._path(trial.number, how))
-        return scores
-
-    def _fit(self, recipe: Recipe, examples: list[Example], *, trial: int | None, fold: int | None) -> Any:
-        images = [e.pixels() for e in examples[:STATISTICS_IMAGES]]
-        base = self.family.load_base(
-            self.weights, self.labels, images=images, image_size=recipe.image_size, seed=self.seed
-        )
-        rows: list[dict[str, float]] = []
-
-        def on_epoch(epoch: int, epochs: int, losses: dict[str, float]) -> None:
-            rows.append({"epoch": float(epoch), **losses})
-            best = self._chosen()
-            self.progress(
-                {
-                    "stage": "final fit" if trial is None else "search",
-                    "trial": trial,
-                    "fold": fold,
-                    "epoch": epoch,
-                    "epochs": epochs,
-                    "best": best.value if best else None,
-                    "left_s": max(0.0, self.end - time.monotonic()),
-                }
-            )
-
-        started = time.monotonic()
-        detector = self.family.train(
-            base,
-            examples,
+    def _fit(self, stage: str, recipe: Recipe) -> Fit:
+        """Fewer epochs, as they were planned, are better than a schedule that is cut off."""
+        return self.fits.fit(
             recipe,
-            seed=self.seed,
-            threads=self.threads,
-            on_epoch=on_epoch,
-            check=self.check,
-            deadline=self.end if trial is None else self.end - self._reserve(recipe),
+            self.problem.examples,
+            deadline=time.monotonic() + self._left(),
+            on_epoch=lambda epoch, epochs: self._show(stage, None, None, epoch, epochs),
         )
-        self._learn_cost(recipe, len(examples) * len(rows), time.monotonic() - started)
-        self.history = tuple(rows)
-        return detector
 
-    def _reserve(self, recipe: Recipe) -> float:
-        """Seconds that a trial must leave to the final fit, even if trials turn out slower than planned."""
-        return min(self.cost.fit_s(len(self.examples), recipe), RESERVED * self.budget_s)
+    # What is told -------------------------------------------------------------------------------------------------
 
-    def _final(self, recipe: Recipe) -> tuple[Any, Recipe, tuple[dict[str, float], ...]]:
-        """With all the epochs that the time left allows: folds may have had fewer, if the plan was short of time. Fewer
-        epochs are better than a schedule that is cut off."""
-        whole = recipe.with_(epochs=max(recipe.epochs, self.full))
-        epochs = epochs_within(self.end - time.monotonic(), len(self.examples), whole, self.cost)
-        fitting = recipe.with_(epochs=epochs)
-        detector = self._fit(fitting, self.examples, trial=None, fold=None)
-        return detector, fitting, self.history
+    def _show_trial(self, trial: int, fold: int, epoch: int, epochs: int) -> None:
+        self._show("search", trial, fold, epoch, epochs)
 
-    def _measured_cost(self, recipe: Recipe) -> Cost:
-        """Seconds per view, from the faster of two epochs on a few images after one that warms up."""
-        few = [e for e in self.examples if e.boxes][:PROBE_IMAGES]
-        images = [e.pixels() for e in few]
-        base = self.family.load_base(self.weights, self.labels, images=images, image_size=recipe.image_size)
-        at: list[float] = []
-        self.family.train(
-            base,
-            few,
-            recipe.with_(epochs=PROBE_EPOCHS),
-            seed=self.seed,
-            threads=self.threads,
-            on_epoch=lambda *_: at.append(time.monotonic()),
-            check=self.check,
+    def _show(self, stage: str, trial: int | None, fold: int | None, epoch: int, epochs: int) -> None:
+        best = max((t.value for t in self.study.trials if t.state.name == "COMPLETE"), default=None)
+        told = {"stage": stage, "trial": trial, "fold": fold, "epoch": epoch, "epochs": epochs, "best": best}
+        self.progress({**told, "left_s": self._left()})
+
+    def _described(self, best: Any, fit: Fit, seconds: float) -> DetectionResult:
+        way, outcome = self.trials.answers(best) if best else (self._untested(), None)
+        if outcome is not None:
+            outcome = self._on_scale_of(fit.detector, outcome, best.user_attrs["sureness"])
+        return DetectionResult(
+            recipe=fit.recipe,
+            detector=fit.detector,
+            input_px=way.side(fit.recipe.image_size),
+            suppression=way.suppression,
+            outcome=outcome,
+            metric=map50(outcome) if outcome else None,
+            fold_scores=tuple(best.user_attrs["fold_scores"]) if best else (),
+            history=fit.history,
+            trials=self.trials.records(),
+            plan=self.trials.plan,
+            seconds=seconds,
         )
-        return Cost(float(np.diff(at).min()) / len(few), recipe.image_size)
 
-    def _learn_cost(self, recipe: Recipe, views: int, seconds: float) -> None:
-        """The last real fit says more than the probe: start-up and a busy machine are in it."""
-        if views:
-            one = replace(self.cost, view_s=1.0).fit_s(1, recipe.with_(epochs=1))
-            self.cost = replace(self.cost, view_s=seconds / (views * one))
-
-    # Predictions ----------------------------------------------------------------------------------------------
-
-    def _predict(self, detector: Any, example: Example, grid: Sequence[Suppression]) -> list[Boxes]:
-        image, spec = example.pixels(), self.family.input_spec(detector.image_size)
-        output = self.family.network(detector)(prepare(image, spec)[None])[0]
-        return [suppress(output, image.shape[:2], spec, how) for how in grid]
-
-    def _sureness(self, detector: Any, examples: Sequence[Example]) -> float | None:
-        """How sure a detector is of boxes that it was trained on; see `score_scale`."""
-        truths = [truth(e, self.labels) for e in examples]
-        return sureness(truths, [self._predict(detector, e, [Suppression()])[0] for e in examples])
-
-    def _on_scale_of(self, final: Any, outcome: DetectionOutcome, folds: list[float] | None) -> DetectionOutcome:
-        mine = self._sureness(final, self.examples)
+    def _on_scale_of(self, final: Any, outcome: DetectionOutcome, folds: list[float]) -> DetectionOutcome:
+        mine = self.problem.sureness(final, self.problem.examples)
         return outcome if mine is None or not folds else shifted(outcome, mine - float(np.mean(folds)))
 
-    def _outcome(self, predictions: Mapping[int, Boxes]) -> DetectionOutcome:
-        rows = sorted(predictions)
-        return DetectionOutcome(
-            self.labels,
-            tuple(self.examples[i].image for i in rows),
-            tuple(truth(self.examples[i], self.labels) for i in rows),
-            tuple(predictions[i] for i in rows),
-        )
-
-    def _grid(self) -> list[Suppression]:
-        return suppressions.grid(self.rules.suppression.iou, len(self.labels))
-
-    def _path(self, trial: int, how: Suppression) -> Path:
-        name = f"iou{how.iou:g}{'-any' if how.class_agnostic else ''}.npz"
-        return self.place.trial_dir(STUDY, trial) / name
-
-    def _load(self, trial: int, how: Suppression) -> DetectionOutcome:
-        outcome = outcomes.load(self._path(trial, how))
-        assert isinstance(outcome, DetectionOutcome)  # noqa: S101  # written by this class
-        return outcome
-
-    def _suppression(self, trial: Any) -> tuple[Suppression, DetectionOutcome]:
-        ways = [(how, self._load(trial.number, how)) for how in self._grid()]
-        return suppressions.choose(ways, self.rules.suppression.max_detections)
-
-    def _plain_suppression(self) -> Suppression:
-        most = max(len(e.boxes) for e in self.examples)
-        return suppressions.untested(most, self.rules.suppression.max_detections)
+    def _untested(self) -> Way:
+        most = max(len(e.boxes) for e in self.problem.examples)
+        return Way(suppressions.untested(most, self.problem.rules.suppression.max_detections))
 
 
-def _settled(trial: Any) -> bool:
-    """Finished by itself, if only with an error of the training."""
-    return trial.state.name in ("COMPLETE", "PRUNED") or "error" in trial.user_attrs
+def opened(place: Place, seed: int) -> Any:
+    """The study, as the process that leads it: few trials, each of them dear, compared image by image."""
+    with _experimental():
+        return studies.lead(place, STUDY, seed=seed, direction="maximize", sampler="gp", pruner="wilcoxon", startup=5)
 
 
-def _suggest(trial: Any, name: str, how: Any) -> float:
-    if isinstance(how, Choices):
-        return float(trial.suggest_categorical(name, how.choices))
-    return float(trial.suggest_float(name, how.low, how.high, log=how.log))
+def joined(place: Place, seed: int) -> Any:
+    with _experimental():
+        return studies.join(place, STUDY, seed=seed, sampler="gp", pruner="wilcoxon")
 
 
-def _described(trial: Any) -> Trial:
-    scores = trial.user_attrs.get("fold_scores")
-    return Trial(
-        number=trial.number,
-        kind=trial.user_attrs.get("kind", "drawn"),
-        params=dict(trial.params),
-        value=trial.value if scores else None,
-        sd=float(np.std(scores)) if scores else None,
-        seconds=trial.user_attrs.get("seconds", 0.0),
-        state=trial.state.name.lower(),
-    )
+@contextmanager
+def _experimental() -> Iterator[None]:
+    """Optuna says of this pruner that its interface may change: of interest to us, not to who trains a detector."""
+    from optuna.exceptions import ExperimentalWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        yield

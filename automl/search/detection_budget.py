@@ -5,7 +5,7 @@ One view is one image in one epoch. A fit on n images for E epochs is n · E vie
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tenshot.automl.detectors.recipe import Recipe, rounded_size
 
@@ -23,6 +23,8 @@ SIZES = (1.0, 0.875, 0.75, 0.625)
 """Shares of the wanted image size that are tried in turn while the budget does not allow ENOUGH. A few hundred steps at
 416 px beat a few dozen at 512 px (docs/detection-recipe.md)."""
 SMALLEST_PX = 256
+SOON_S = 230.0
+"""Seconds after which the first usable detector should be there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,18 +38,27 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Seconds of one view at one image size; other sizes cost in proportion to their area."""
+    """Seconds of one view at one image size, nothing frozen; other sizes cost in proportion to their area."""
 
     view_s: float
     image_size: int
 
+    @classmethod
+    def measured(cls, view_s: float, recipe: Recipe) -> Cost:
+        """From the seconds of a view with this recipe."""
+        return cls(view_s / _share(recipe), recipe.image_size)
+
     def fit_s(self, images: int, recipe: Recipe) -> float:
-        """Backbone-frozen training saves about a third (no gradients below the neck)."""
-        share = 0.7 if recipe.freeze >= 10 else 1.0
+        share = _share(recipe)
         return images * recipe.epochs * self.view_s * share * (recipe.image_size / self.image_size) ** 2
 
     def folds_s(self, images: int, folds: int, recipe: Recipe) -> float:
         return max(0, folds - 1) * self.fit_s(images, recipe)
+
+
+def _share(recipe: Recipe) -> float:
+    """A frozen backbone saves about a third (no gradients below the neck)."""
+    return 1.0 - 0.3 * recipe.frozen_share if recipe.freeze >= 10 else 1.0
 
 
 def plan(budget_s: float, images: int, groups: int, recipe: Recipe, cost: Cost) -> Plan:
@@ -82,3 +93,21 @@ def epochs_within(seconds: float, images: int, recipe: Recipe, cost: Cost) -> in
     """As many of the recipe's epochs as fit, at least 1."""
     fitting = SAFETY * seconds * recipe.epochs / max(cost.fit_s(images, recipe), 1e-9)
     return max(1, min(recipe.epochs, int(fitting)))
+
+
+def first_epochs(left_s: float, images: int, recipe: Recipe, made: Plan, cost: Cost) -> int:
+    """Of the fit that comes first: as many as leave the default its trial, and a usable detector soon."""
+    trial = cost.folds_s(images, made.folds, recipe.with_(epochs=made.epochs))
+    return epochs_within(min(left_s - trial, SOON_S), images, recipe, cost)
+
+
+def replanned(left_s: float, images: int, recipe: Recipe, made: Plan, cost: Cost) -> Plan:
+    """What is left for the default's trial once the first fit has shown what a view costs while others use the machine:
+    fewer folds, then fewer epochs, then none."""
+    for folds in range(made.folds, 1, -1):
+        if cost.folds_s(images, folds, recipe.with_(epochs=made.epochs)) <= SAFETY * left_s:
+            return replace(made, folds=folds)
+    share = SAFETY * left_s / max(cost.fit_s(images, recipe), 1e-9)
+    if made.folds and share >= LEAST_OF_EPOCHS:
+        return replace(made, folds=2, epochs=max(1, min(made.epochs, int(recipe.epochs * share))))
+    return replace(made, folds=0)

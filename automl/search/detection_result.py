@@ -17,6 +17,8 @@ class DetectionResult:
     recipe: Recipe
     detector: Any
     """Trained on all images with `recipe`; a detector of the family."""
+    input_px: int
+    """Side of the input that it answers best at."""
     suppression: Suppression
     outcome: DetectionOutcome | None
     """Out-of-fold predictions of the chosen recipe; None: the budget allowed no cross-validation."""
@@ -24,7 +26,7 @@ class DetectionResult:
     """mAP50 of `outcome`; None: unknown."""
     fold_scores: tuple[float, ...]
     history: tuple[dict[str, float], ...]
-    """One row per epoch of the final fit: epoch and mean losses."""
+    """One row per epoch of its fit: epoch and mean losses."""
     trials: tuple[Trial, ...]
     plan: Plan
     seconds: float

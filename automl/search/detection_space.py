@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import yaml
@@ -55,6 +55,8 @@ class Range(_Strict):
 class SuppressionGrid(_Strict):
     iou: tuple[float, ...] = Field(min_length=1)
     max_detections: tuple[int, ...] = Field(min_length=1)
+    scale: tuple[Annotated[float, Field(gt=0, le=4)], ...] = ()
+    """Sizes of the answering network's input, as multiples of the size that it was trained at."""
 
 
 class Space(_Strict):

@@ -1,34 +1,71 @@
-"""Choosing a detector's non-maximum suppression on out-of-fold predictions."""
+"""Choosing how a detector is asked, on out-of-fold predictions: the size of its input and non-maximum suppression."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 from tenshot.automl.bundle import Suppression
+from tenshot.automl.detectors.recipe import rounded_size
 from tenshot.automl.evaluation.outcomes import Boxes, DetectionOutcome
+from tenshot.automl.search.detection_choice import image_scores, surely_better
+from tenshot.automl.search.detection_space import SuppressionGrid
 
 GAIN = 0.005
 """mAP50 by which another way must beat the bundle's default to replace it."""
+SCALE_GAIN = 0.01
+"""The same for another size of the input."""
 LOSS = 0.002
 """mAP50 that a limit on the number of boxes may cost."""
 
 
-def grid(ious: Sequence[float], labels: int) -> list[Suppression]:
-    """The bundle's default first, then the configured ones; class-agnostic as well if there are several labels."""
-    ways = [Suppression(iou=iou) for iou in ious]
+@dataclass(frozen=True)
+class Way:
+    """How a trained detector is asked."""
+
+    suppression: Suppression = field(default_factory=Suppression)
+    scale: float = 1.0
+    """Size of its input as a multiple of the size that it was trained at."""
+
+    @property
+    def name(self) -> str:
+        """For a file."""
+        any_label = "-any" if self.suppression.class_agnostic else ""
+        return f"iou{self.suppression.iou:g}{any_label}-x{self.scale:g}"
+
+    def side(self, image_size: int) -> int:
+        return image_size if self.scale == 1.0 else rounded_size(self.scale * image_size)
+
+
+def grid(rules: SuppressionGrid, labels: int) -> list[Way]:
+    """The bundle's default first, then the configured ones; class-agnostic as well if there are several labels; then
+    the same at other sizes of the input."""
+    each = [Suppression(iou=iou) for iou in rules.iou]
     if labels > 1:
-        ways += [replace(way, class_agnostic=True) for way in ways]
-    return [Suppression(), *(way for way in ways if way != Suppression())]
+        each += [replace(one, class_agnostic=True) for one in each]
+    each = [Suppression(), *(one for one in each if one != Suppression())]
+    return [Way(one, scale) for scale in (1.0, *(s for s in rules.scale if s != 1.0)) for one in each]
 
 
-def choose(
-    ways: Sequence[tuple[Suppression, DetectionOutcome]], limits: Sequence[int]
-) -> tuple[Suppression, DetectionOutcome]:
-    """The way with the best mAP50 (the first unless another gains clearly), limited, and its outcome."""
-    first, best = ways[0], max(ways, key=lambda way: map50(way[1]))
-    how, outcome = best if map50(best[1]) > map50(first[1]) + GAIN else first
+def choose(ways: Sequence[tuple[Way, DetectionOutcome]], limits: Sequence[int]) -> tuple[Way, DetectionOutcome]:
+    """The scale that is surely better than the first way's, if there is one; at that scale the suppression with the
+    best mAP50, unless it gains next to nothing; limited in its number of boxes. With its outcome."""
+    by_scale: dict[float, list[tuple[Way, DetectionOutcome]]] = {}
+    for way in ways:
+        by_scale.setdefault(way[0].scale, []).append(way)
+    first, *others = by_scale.values()
+    better = [other for other in others if _better_scale(other[0][1], first[0][1])]
+    ways = max(better, key=lambda other: map50(other[0][1]), default=first)
+    best = max(ways, key=lambda way: map50(way[1]))
+    how, outcome = best if map50(best[1]) > map50(ways[0][1]) + GAIN else ways[0]
     return _limited(how, outcome, limits)
+
+
+def _better_scale(one: DetectionOutcome, default: DetectionOutcome) -> bool:
+    scores, known = (dict(enumerate(image_scores(outcome).tolist())) for outcome in (one, default))
+    boxed = {i for i, score in known.items() if score == score}
+    gains = map50(one) > map50(default) + SCALE_GAIN
+    return gains and surely_better({i: scores[i] for i in boxed}, {i: known[i] for i in boxed})
 
 
 def untested(most: int, limits: Sequence[int]) -> Suppression:
@@ -44,16 +81,14 @@ def map50(outcome: DetectionOutcome) -> float:
     return detection_metrics(outcome).get("map50", 0.0)
 
 
-def _limited(
-    how: Suppression, outcome: DetectionOutcome, limits: Sequence[int]
-) -> tuple[Suppression, DetectionOutcome]:
+def _limited(way: Way, outcome: DetectionOutcome, limits: Sequence[int]) -> tuple[Way, DetectionOutcome]:
     """The smallest number of boxes per image that costs no mAP50 and leaves room above the fullest training image."""
     whole, most = map50(outcome), max(len(boxes) for boxes in outcome.truth)
     for limit in sorted(limits):
         shorter = replace(outcome, predictions=tuple(_first(boxes, limit) for boxes in outcome.predictions))
         if limit >= 2 * most and map50(shorter) >= whole - LOSS:
-            return replace(how, max_detections=limit), shorter
-    return how, outcome
+            return replace(way, suppression=replace(way.suppression, max_detections=limit)), shorter
+    return way, outcome
 
 
 def _first(boxes: Boxes, count: int) -> Boxes:

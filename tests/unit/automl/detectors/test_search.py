@@ -15,7 +15,16 @@ from tenshot.automl.detectors import yolov8
 from tenshot.automl.detectors.examples import Example
 from tenshot.automl.detectors.recipe import Recipe
 from tenshot.automl.search import detection
-from tenshot.automl.search.detection_budget import Cost, Plan, epochs_within, plan
+from tenshot.automl.search.detection_budget import (
+    LEAST_OF_EPOCHS,
+    SOON_S,
+    Cost,
+    Plan,
+    epochs_within,
+    first_epochs,
+    plan,
+    replanned,
+)
 from tenshot.automl.search.detection_space import Space, default_params, default_recipe, parse, recipe_with, space
 from tenshot.automl.search.suppressions import map50
 from tenshot.datasets.annotations import Box
@@ -68,6 +77,39 @@ def test_epochs_are_cut_to_the_time_left() -> None:
     assert epochs_within(1000, 10, RECIPE, COST) == 80
     assert COST.fit_s(10, RECIPE.with_(epochs=epochs_within(40, 10, RECIPE, COST))) <= 40
     assert epochs_within(-5, 10, RECIPE, COST) == 1
+
+
+def test_thawing_late_saves_some_of_what_a_frozen_backbone_saves() -> None:
+    plain, frozen, thawed = (
+        COST.fit_s(10, RECIPE.with_(**how)) for how in ({}, {"freeze": 10}, {"freeze": 10, "frozen_share": 0.5})
+    )
+    assert frozen < thawed < plain
+    assert Cost.measured(0.07, RECIPE.with_(freeze=10)) == Cost(pytest.approx(0.1), SIZE)
+
+
+@pytest.mark.parametrize("budget_s", [5, 40, 100, 300, 900, 4000])
+def test_the_first_fit_comes_soon_and_leaves_the_default_its_trial(budget_s: float) -> None:
+    made = plan(budget_s, 10, 10, RECIPE, COST)
+    recipe = RECIPE.with_(image_size=made.image_size)
+    fitting = recipe.with_(epochs=first_epochs(budget_s, 10, recipe, made, COST))
+    first = COST.fit_s(10, fitting)
+    assert first <= SOON_S
+    assert first + COST.folds_s(10, made.folds, recipe.with_(epochs=made.epochs)) <= budget_s
+
+
+@pytest.mark.parametrize(
+    ("left_s", "expected"),
+    [
+        pytest.param(1000, Plan(3, 80, SIZE), id="as-planned"),
+        pytest.param(100, Plan(2, 80, SIZE), id="fewer-folds"),
+        pytest.param(50, Plan(2, 42, SIZE), id="fewer-epochs"),
+        pytest.param(10, Plan(0, 80, SIZE), id="none"),
+    ],
+)
+def test_a_busy_machine_makes_the_trial_smaller(left_s: float, expected: Plan) -> None:
+    made = replanned(left_s, 10, RECIPE, Plan(3, 80, SIZE), COST)
+    assert made == expected
+    assert not made.folds or made.epochs >= LEAST_OF_EPOCHS * RECIPE.epochs
 
 
 # The search space --------------------------------------------------------------------------------------------------
@@ -169,14 +211,20 @@ def test_a_search_returns_what_it_found(weights: Path, paired: list[Example], tm
     events: list[dict[str, Any]] = []
     result = run(paired, weights, tmp_path / "study" / "journal.log", rules, progress=events.append)
     assert [t.kind for t in result.trials] == ["default", "first"]
-    assert all(t.state == "complete" and 0 <= t.value <= 1 and t.sd >= 0 and t.seconds > 0 for t in result.trials)
+    assert result.trials[0].state == "complete"
+    assert result.trials[1].state in ("complete", "pruned")
+    assert all(t.seconds > 0 for t in result.trials)
+    assert 0 <= result.trials[0].value <= 1
+    assert result.trials[0].sd >= 0
     assert result.plan.folds == len(result.fold_scores) == 2
     assert set(result.outcome.images) == {p.image for p in paired}
     assert result.metric == pytest.approx(map50(result.outcome))
     assert [row["epoch"] for row in result.history] == [1, 2]
     assert yolov8.network(result.detector)(np.zeros((1, 3, 96, 96), np.float32)).shape == (1, 6, 189)
+    assert result.input_px in (64, 96, 128)
     assert max(len(b) for b in result.outcome.predictions) <= result.suppression.max_detections
-    assert {e["stage"] for e in events} == {"search", "final fit"}
+    assert [e["stage"] for e in events[:2]] == ["first fit", "first fit"]
+    assert {e["stage"] for e in events[2:]} <= {"search", "final fit"}
 
 
 class Killed(BaseException):
@@ -196,15 +244,65 @@ def test_a_killed_search_goes_on_where_it_stopped(
     with pytest.raises(Killed):
         run(paired, weights, journal, rules, progress=kill)
     seen: list[Any] = []
-    result = run(paired, weights, journal, rules, progress=lambda e: seen.append(e["trial"]))
-    assert 0 not in seen
-    assert [(t.kind, t.state) for t in result.trials] == [
-        ("default", "complete"),
-        ("first", "fail"),
-        ("first", "complete"),
-    ]
+    result = run(paired, weights, journal, rules, progress=lambda e: seen.append((e["stage"], e["trial"])))
+    assert ("search", 0) not in seen
+    assert "first fit" not in {stage for stage, _ in seen}
+    assert [(t.kind, t.state) for t in result.trials[:2]] == [("default", "complete"), ("first", "fail")]
+    assert result.trials[2].kind == "first"
+    assert result.trials[2].state in ("complete", "pruned")
     with pytest.raises(TrainingError, match="belongs to a search over other images"):
         run(paired[:4], weights, journal, rules)
+
+
+@pytest.mark.slow
+def test_a_usable_detector_is_kept_before_any_trial(
+    weights: Path, paired: list[Example], tmp_path: Path, rules: Space
+) -> None:
+    def kill(event: dict[str, Any]) -> None:
+        if event["stage"] == "search":
+            raise Killed
+
+    with pytest.raises(Killed):
+        run(paired, weights, tmp_path / "journal.log", rules, progress=kill)
+    kept = yolov8.load(tmp_path / detection.FIRST)
+    assert kept.labels == LABELS
+    (tmp_path / detection.FIRST).write_bytes(b"damaged")
+    stages: list[str] = []
+    run(paired, weights, tmp_path / "journal.log", rules, trials=1, progress=lambda e: stages.append(e["stage"]))
+    assert stages[0] == "first fit"
+
+
+@pytest.mark.slow
+def test_what_there_was_no_time_for_is_tried_by_a_longer_search(
+    weights: Path, paired: list[Example], tmp_path: Path, rules: Space, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = tmp_path / "journal.log"
+    with monkeypatch.context() as patch:
+        # Everything but the default is too dear for this budget.
+        patch.setattr("tenshot.automl.search.detection_trials.SLACK", 1e6)
+        short = run(paired, weights, journal, rules)
+    assert [t.kind for t in short.trials] == ["default"]
+    longer = run(paired, weights, journal, rules)
+    assert [t.kind for t in longer.trials] == ["default", "first"]
+
+
+@pytest.mark.slow
+def test_a_trial_that_the_deadline_cuts_does_not_count(
+    weights: Path, paired: list[Example], tmp_path: Path, rules: Space
+) -> None:
+    """From the challenger's first epoch on there is no time left; the default's predictions stay."""
+    left = {"s": 600.0}
+
+    def progress(event: dict[str, Any]) -> None:
+        if event["trial"] == 1:
+            left["s"] = 0.0
+
+    result = run(paired, weights, tmp_path / "journal.log", rules, left=lambda: left["s"], progress=progress)
+    assert [(t.kind, t.state) for t in result.trials] == [("default", "complete"), ("first", "fail")]
+    assert set(result.outcome.images) == {p.image for p in paired}
+    left["s"] = 600.0
+    longer = run(paired, weights, tmp_path / "journal.log", rules, left=lambda: left["s"])
+    assert [t.kind for t in longer.trials] == ["default", "first", "first"]
 
 
 @pytest.mark.slow
