@@ -126,8 +126,9 @@ class Measured:
 
 def append(path: Path, measured: Measured) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
+    cut_short = path.is_file() and not path.read_bytes().endswith(b"\n")
     with path.open("a", encoding="utf-8") as target:
-        target.write(json.dumps(measured.to_json(), ensure_ascii=False) + "\n")
+        target.write(("\n" if cut_short else "") + json.dumps(measured.to_json(), ensure_ascii=False) + "\n")
 
 
 def load(path: Path) -> dict[tuple[str, str, int, str, float | None], Measured]:
