@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -22,6 +23,8 @@ would lie above the value itself."""
 UNBOUNDED = frozenset({"nll"})
 LOSSES = frozenset({"nll", "brier"})
 """Never called unproven: the 0.30 is meant for shares, of which one wants to know whether they are high."""
+OVER_LABELS = ("macro_f1", "precision", "recall", "map")
+"""Of classifiers: means over the labels."""
 MOST_POINTS = 101
 
 Samples = dict[str, Floats]
@@ -142,7 +145,7 @@ def compare(
 
 def _difference_interval(difference: float, samples: Floats, images: int) -> Interval:
     """Where no resample differs from another, the two may still differ on as many images as Wilson allows of none."""
-    pair = intervals.percentile(samples) or (-1.0, 1.0)
+    pair = intervals.percentile(samples, images) or (-1.0, 1.0)
     if pair[1] - pair[0] > 1e-9:
         return pair
     slack = intervals.wilson(0, images)[1]
@@ -190,8 +193,9 @@ def _interval(outcome: Outcome, name: str, value: float, samples: Floats) -> tup
     if name in NO_INTERVAL:
         return None
     if name in UNBOUNDED:
-        pair = intervals.percentile(samples)
-        return pair and (pair, intervals.BOOTSTRAP)
+        exclusive = isinstance(outcome, ClassificationOutcome) and outcome.exclusive
+        guess = math.log(max(2, len(outcome.labels))) if exclusive else math.log(2)
+        return intervals.unbounded(value, samples, len(outcome), guess)
     whole = isinstance(outcome, ClassificationOutcome) and (
         name == "exact_match" or (name == "accuracy" and outcome.exclusive)
     )
@@ -201,10 +205,14 @@ def _interval(outcome: Outcome, name: str, value: float, samples: Floats) -> tup
 
 
 def _support(outcome: Outcome, name: str) -> int:
-    """How many images a metric really rests on: an AUC, on those of the rarer kind, added up over the labels."""
-    if name != "auc" or not isinstance(outcome, ClassificationOutcome):
+    """How many images a metric really rests on. An AUC: on those of the rarer kind, added up over the labels; a mean
+    over labels: on as many as would be needed if all labels had the same number, which is fewer where one is rare."""
+    if not isinstance(outcome, ClassificationOutcome) or name not in (*OVER_LABELS, "auc") or not outcome.labels:
         return len(outcome)
     positives = outcome.truth.sum(axis=0)
+    if name != "auc":
+        even = len(positives) ** 2 / float((1 / np.maximum(positives, 1)).sum())
+        return int(np.clip(even, 1, len(outcome)))
     rarer = int(np.minimum(positives, len(outcome) - positives).sum())
     both_sides_of_one_question = outcome.exclusive and len(outcome.labels) == 2
     return max(1, min(len(outcome), rarer // 2 if both_sides_of_one_question else rarer))

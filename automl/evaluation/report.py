@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from tenshot.automl.bundle import Base
-from tenshot.automl.evaluation import advice, calibration, evaluate, plots
+from tenshot.automl.evaluation import advice, calibration, evaluate, intervals, plots
 from tenshot.automl.evaluation.doubts import doubts
 from tenshot.automl.evaluation.evaluate import Evaluation
 from tenshot.automl.evaluation.mistakes import LoadImage, worst
 from tenshot.automl.evaluation.outcomes import Outcome
 from tenshot.automl.evaluation.review import Review
+from tenshot.automl.evaluation.thresholds import Shortfall
 from tenshot.automl.evaluation.unlike import unlike
 from tenshot.automl.scores import Calibration
 from tenshot.automl.trials import Trial
@@ -77,6 +78,8 @@ class ReportInput:
     parity: float | None = None
     """Largest absolute difference between the served and the trained network's scores on the same images."""
     warnings: Sequence[str] = ()
+    shortfalls: Sequence[Shortfall] = ()
+    """Labels whose thresholds miss the precision or recall that was asked for."""
     environment: Mapping[str, Any] = field(default_factory=dict)
     review: Review = field(default_factory=Review)
     names: Mapping[str, str] = field(default_factory=dict)
@@ -142,6 +145,9 @@ def _page(report: ReportInput, pictures: int) -> str:
         plots=drawn,
         panels=panels,
         quality=_quality(report),
+        bins=_bins(report),
+        shortfalls={missed.label: missed for missed in report.shortfalls},
+        wide=lambda pair: intervals.is_unproven(pair),
         rows=report.evaluation.labels[:MOST_LABEL_ROWS],
         show_confusion=report.evaluation.confusion and len(report.labels) <= MOST_CONFUSION_LABELS,
         pairs=advice.confused_pairs(report.evaluation),
@@ -220,6 +226,16 @@ def _before(report: ReportInput) -> tuple[list[dict[str, Any]], dict[str, float]
     """Reliability bins and quality of the headline's outcome as it was before calibration."""
     raw = calibration.apply_to(report.outcome, Calibration(report.calibration.kind))
     return evaluate.reliability(raw), calibration.quality(raw)
+
+
+def _bins(report: ReportInput) -> list[dict[str, Any]]:
+    """A row per bin of the reliability plot: `low`, `high`, and the bin `before` and `after`, each if it holds any."""
+    sides = {"before": _before(report)[0], "after": report.evaluation.curves["reliability"]}
+    rows: dict[float, dict[str, Any]] = {}
+    for side, found in sides.items():
+        for one in found:
+            rows.setdefault(one["low"], {"low": one["low"], "high": one["high"]})[side] = one
+    return [rows[low] for low in sorted(rows)]
 
 
 def _quality(report: ReportInput) -> list[tuple[str, float | None, float | None]]:

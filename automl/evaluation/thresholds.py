@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
 import numpy as np
 
 from tenshot.automl.evaluation import detection_metrics, metrics
@@ -9,6 +13,37 @@ from tenshot.automl.evaluation.outcomes import ClassificationOutcome, Floats, Ou
 
 LOWEST, HIGHEST = 0.05, 0.95
 FALLBACK = 0.5
+MOST_NAMED = 5
+"""Labels that warnings name one by one."""
+
+
+@dataclass(frozen=True)
+class Shortfall:
+    """A label whose threshold does not reach what was asked for, since no threshold of 0.05…0.95 does."""
+
+    label: str
+    threshold: float
+    precision: float | None
+    """Reached, 0…1; None where the label is never said."""
+    recall: float | None
+    """Reached, 0…1; None where the label never occurs."""
+    min_precision: float
+    min_recall: float
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @property
+    def wanted(self) -> str:
+        sides = {"precision": self.min_precision, "recall": self.min_recall}
+        return " and ".join(f"{name} {least:.2f}" for name, least in sides.items() if least)
+
+    @property
+    def reached(self) -> str:
+        if self.recall is None:
+            return "no image to choose on"
+        said = "never said" if self.precision is None else f"precision {self.precision:.2f}"
+        return f"{said}, recall {self.recall:.2f}"
 
 
 def choose(outcome: Outcome, *, min_precision: float = 0.0, min_recall: float = 0.0) -> dict[str, float]:
@@ -23,6 +58,42 @@ def choose(outcome: Outcome, *, min_precision: float = 0.0, min_recall: float = 
         label: _best(*curve, min_precision=min_precision, min_recall=min_recall)
         for label, curve in zip(outcome.labels, curves(outcome), strict=True)
     }
+
+
+def shortfalls(
+    outcome: Outcome, chosen: Mapping[str, float], *, min_precision: float = 0.0, min_recall: float = 0.0
+) -> list[Shortfall]:
+    """The labels that miss `min_precision` or `min_recall` at their `chosen` threshold on the outcome's scores."""
+    limits, once = metrics.limits_of(outcome.labels, chosen), np.ones((1, len(outcome)))
+    if isinstance(outcome, ClassificationOutcome):
+        counts = metrics.count(outcome, limits, once)
+    else:
+        counts = detection_metrics.count(detection_metrics.match(outcome), limits, once)
+    found = zip(outcome.labels, limits.tolist(), _known(counts.precision[0]), _known(counts.recall[0]), strict=True)
+    return [
+        Shortfall(label, limit, precision, recall, min_precision, min_recall)
+        for label, limit, precision, recall in found
+        if _misses(precision, min_precision) or _misses(recall, min_recall)
+    ]
+
+
+def warnings_of(missed: Sequence[Shortfall]) -> list[str]:
+    """A sentence per label, and one for all those beyond the fifth."""
+    sentences = [
+        f"{m.label}: no threshold reaches {m.wanted} on the out-of-fold scores; {m.threshold:.2f} comes nearest "
+        f"({m.reached})"
+        for m in missed[:MOST_NAMED]
+    ]
+    rest = len(missed) - MOST_NAMED
+    return [*sentences, *([f"{rest} more labels do not reach it either; the report names them"] if rest > 0 else [])]
+
+
+def _known(values: Floats) -> list[float | None]:
+    return [float(value) if np.isfinite(value) else None for value in values]
+
+
+def _misses(value: float | None, least: float) -> bool:
+    return least > 0 and (value is None or value < least - 1e-9)
 
 
 def curves(outcome: Outcome) -> list[tuple[Floats, Floats, Floats]]:

@@ -20,6 +20,8 @@ from tenshot.automl.evaluation import calibration as calibrations
 from tenshot.automl.evaluation import outcomes, thresholds
 from tenshot.automl.evaluation.evaluate import Evaluation, evaluate
 from tenshot.automl.evaluation.outcomes import ClassificationOutcome, Outcome
+from tenshot.automl.evaluation.review import Review
+from tenshot.automl.evaluation.thresholds import Shortfall
 from tenshot.automl.outcome import observe, parity
 from tenshot.automl.predictor import Predictor
 from tenshot.automl.scores import Calibration
@@ -28,6 +30,7 @@ from tenshot.automl.training import card, familiar, scarcity
 from tenshot.automl.training.assigned import assigned, dataset_of, training_entries
 from tenshot.automl.training.learn import LEARNERS, Progress
 from tenshot.automl.training.options import Options
+from tenshot.automl.training.reviewing import review
 from tenshot.automl.training.steps import Stopwatch
 from tenshot.automl.training.trained import Trained
 from tenshot.datasets import snapshots
@@ -37,6 +40,7 @@ from tenshot.projects.errors import EmptyDataError, TrainingError
 from tenshot.projects.status import Task, VersionStatus
 
 if TYPE_CHECKING:
+    from tenshot.automl.base.catalogue import BaseModelRow
     from tenshot.datasets.annotations import Entry
     from tenshot.projects.jobs import JobContext
     from tenshot.projects.records import DatasetVersion, ModelVersion
@@ -63,6 +67,9 @@ class Result:
     test_evaluation: Evaluation | None
     seconds: dict[str, float]
     warnings: list[str]
+    review: Review
+    shortfalls: list[Shortfall]
+    """Labels whose thresholds miss the precision or recall that was asked for."""
 
     @property
     def evaluation(self) -> Evaluation | None:
@@ -151,7 +158,7 @@ class _Run:
     def _finish(self, dataset: DatasetVersion, trained: Trained, train: list[Entry], test: list[Entry]) -> Result:
         scaling = calibrations.fit(trained.oof) if trained.oof else _uncalibrated(self.project.task)
         oof = calibrations.apply_to(trained.oof, scaling) if trained.oof else None
-        limits = self._thresholds(oof) if oof else dict.fromkeys(trained.labels, 0.5)
+        limits, missed = self._thresholds(oof) if oof else (dict.fromkeys(trained.labels, 0.5), [])
         with self.watch.step("export"):
             self._progress({"stage": "export"})
             manifest, predictor, own = self._export(dataset, trained, scaling, limits, train)
@@ -164,16 +171,22 @@ class _Run:
             seen = observe(predictor, self._labeled(known), self.context.check) if known else None
             oof_evaluation = evaluate(oof, limits) if oof else None
             seen_evaluation = evaluate(seen, limits) if seen else None
+            looked = review(self.workspace, trained, oof, train, test)
         for name, outcome in (("oof", oof), ("test", seen)):
             if outcome is not None:
                 outcomes.save(outcome, self.directory / "study" / f"{name}.npz")
         version = self.workspace.store.version(self.project.name, self.number)
         return Result(
-            version, trained, manifest, oof, oof_evaluation, seen, seen_evaluation, self.watch.seconds, self.warnings
-        )
+            version, trained, manifest, oof, oof_evaluation, seen, seen_evaluation, self.watch.seconds, self.warnings,
+            looked, missed,
+        )  # fmt: skip
 
-    def _thresholds(self, oof: Outcome) -> dict[str, float]:
-        return thresholds.choose(oof, min_precision=self.options.min_precision, min_recall=self.options.min_recall)
+    def _thresholds(self, oof: Outcome) -> tuple[dict[str, float], list[Shortfall]]:
+        wanted = {"min_precision": self.options.min_precision, "min_recall": self.options.min_recall}
+        limits = thresholds.choose(oof, **wanted)
+        missed = thresholds.shortfalls(oof, limits, **wanted)
+        self.warnings += thresholds.warnings_of(missed)
+        return limits, missed
 
     def _judges(self, entry: Entry, labels: tuple[str, ...]) -> bool:
         """A single-label image whose label the model does not know has no right answer."""
@@ -192,13 +205,12 @@ class _Run:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         trained.export(partial)
-        row = adopted.row(self.workspace, trained.base)
-        if note := adopted.warning(row):
-            self.warnings.append(note)
+        rows = [adopted.row(self.workspace, name) for name in trained.base.split("+")]
+        self.warnings += [note for note in map(adopted.warning, rows) if note]
         manifest = Manifest(
             project=self.project.name, version=self.number, task=self.project.task, labels=trained.labels,
             thresholds=limits, calibration=scaling, input=trained.input, suppression=trained.suppression,
-            base=Base(row.name, row.sha256, row.licence, row.source.text), dataset_version=dataset.number,
+            base=_grown_from(rows), dataset_version=dataset.number,
             dataset_sha256=dataset.snapshot_sha256, created_at=clock.now(), seed=self.options.seed,
             details={"params": trained.params},
         )  # fmt: skip
@@ -243,7 +255,7 @@ class _Run:
         with self.watch.step("tracking"):
             self._progress({"stage": "tracking"})
             run = tracking.record(self.workspace, result, dataset, self.directory, report)
-        return document.details(result, run, sum(self.watch.seconds.values()))
+        return document.details(result, run, sum(self.watch.seconds.values()), names)
 
 
 def _as_served(oof: Outcome | None, own: Mapping[str, float]) -> Outcome | None:
@@ -256,6 +268,13 @@ def _as_served(oof: Outcome | None, own: Mapping[str, float]) -> Outcome | None:
 
 def _with_parity(manifest: Manifest, difference: float) -> Manifest:
     return replace(manifest, parity=difference)
+
+
+def _grown_from(rows: list[BaseModelRow]) -> Base:
+    """One for all, where several see the image together."""
+    licences = " and ".join(dict.fromkeys(row.licence for row in rows))
+    sources = " and ".join(row.source.text for row in rows)
+    return Base("+".join(row.name for row in rows), "+".join(row.sha256 for row in rows), licences, sources)
 
 
 def _uncalibrated(task: Task) -> Calibration:

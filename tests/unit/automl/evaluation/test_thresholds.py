@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tenshot.automl.evaluation import metrics, thresholds
+from tenshot.automl.evaluation import detection_metrics, metrics, thresholds
 from tenshot.automl.evaluation.outcomes import ClassificationOutcome
 
 
@@ -48,3 +48,72 @@ def test_detection_has_a_threshold_for_every_label(make_detected):
     assert set(chosen) == set(outcome.labels)
     assert chosen["c"] == thresholds.FALLBACK  # never occurs
     assert all(thresholds.LOWEST <= value <= thresholds.HIGHEST for value in chosen.values())
+
+
+@pytest.mark.parametrize(
+    ("truth", "scores", "wanted", "message"),
+    [
+        pytest.param([1, 1, 0, 0], [0.9, 0.7, 0.3, 0.1], {"min_precision": 1.0, "min_recall": 1.0}, None, id="reached"),
+        pytest.param([0, 1], [0.9, 0.8], {}, None, id="nothing was asked for"),
+        pytest.param(
+            [0, 1], [0.9, 0.8], {"min_precision": 0.9},
+            "x: no threshold reaches precision 0.90 on the out-of-fold scores; 0.40 comes nearest "
+            "(precision 0.50, recall 1.00)",
+            id="precision out of reach",
+        ),
+        pytest.param(
+            [1, 0, 0, 0, 0, 1], [0.9, 0.6, 0.5, 0.4, 0.3, 0.2], {"min_precision": 0.9, "min_recall": 0.9},
+            "x: no threshold reaches precision 0.90 and recall 0.90 on the out-of-fold scores; 0.75 comes nearest "
+            "(precision 1.00, recall 0.50)",
+            id="one or the other",
+        ),
+        pytest.param(
+            [1, 1], [0.04, 0.03], {"min_recall": 0.9},
+            "x: no threshold reaches recall 0.90 on the out-of-fold scores; 0.05 comes nearest "
+            "(never said, recall 0.00)",
+            id="reached only below the lowest threshold",
+        ),
+        pytest.param(
+            [0, 0], [0.9, 0.8], {"min_recall": 0.5},
+            "x: no threshold reaches recall 0.50 on the out-of-fold scores; 0.50 comes nearest "
+            "(no image to choose on)",
+            id="a label that never occurs",
+        ),
+    ],
+)  # fmt: skip
+def test_what_was_asked_for_and_is_not_reached_is_said(truth, scores, wanted, message):
+    outcome = one_label(truth, scores)
+    missed = thresholds.shortfalls(outcome, thresholds.choose(outcome, **wanted), **wanted)
+    assert thresholds.warnings_of(missed) == ([message] if message else [])
+
+
+def test_detection_thresholds_reach_what_was_asked_for_or_say_so(make_detected):
+    outcome = make_detected(1, 20, 3)
+    for least in (0.3, 0.6, 0.95):
+        wanted = {"min_precision": least}
+        chosen = thresholds.choose(outcome, **wanted)
+        missed = {m.label for m in thresholds.shortfalls(outcome, chosen, **wanted)}
+        counts = detection_metrics.count(
+            detection_metrics.match(outcome), metrics.limits_of(outcome.labels, chosen), np.ones((1, 20))
+        )
+        reached = {label for label, p in zip(outcome.labels, counts.precision[0], strict=True) if p >= least}
+        assert missed == set(outcome.labels) - reached
+
+
+@pytest.mark.parametrize("option", ["min_precision", "min_recall"])
+@pytest.mark.parametrize("seed", range(4))
+def test_a_wish_is_met_wherever_any_threshold_meets_it(seed, option, make_classified):
+    outcome = make_classified(seed, 60, ("a", "b", "c"), exclusive=False, signal=2.0)
+    wished = thresholds.choose(outcome, **{option: 0.9})
+    missed = {m.label for m in thresholds.shortfalls(outcome, wished, **{option: 0.9})}
+    side = option.removeprefix("min_")
+    tried = [metrics.count(outcome, np.full(3, t), metrics.ones(outcome)) for t in np.linspace(0.05, 0.95, 400)]
+    best = np.nanmax([getattr(counts, side)[0] for counts in tried], axis=0)
+    assert missed == {label for label, value in zip(outcome.labels, best, strict=True) if value < 0.9}
+
+
+def test_many_labels_are_named_in_the_report_only():
+    missed = [thresholds.Shortfall(f"label {i}", 0.5, 0.1, 0.2, 0.9, 0.0) for i in range(8)]
+    sentences = thresholds.warnings_of(missed)
+    assert len(sentences) == 6
+    assert sentences[-1].startswith("3 more labels")
