@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -51,3 +53,49 @@ def _pipeline(policy: str) -> Any:
             albumentations.GaussianBlur(blur_limit=(3, 5), p=0.2),
         ]
     return albumentations.Compose(steps)
+
+
+FLIPS = ("none", "horizontal", "both")
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How strongly images are changed while a network is trained on them."""
+
+    flip: str = "none"
+    """One of FLIPS."""
+    colour: bool = False
+    """Change brightness, contrast, saturation and, slightly, hue."""
+    strength: float = 1.0
+    """0: not at all; 1: turned by up to 15°, moved by a tenth, 0.8 to 1.3 times as large."""
+
+
+def augmenter(how: Augmentation, seed: int) -> Callable[[RGB], RGB]:
+    """Another change at every call, the same sequence for one seed."""
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+    import albumentations
+
+    pipeline = albumentations.Compose(_steps(how))
+    pipeline.set_random_seed(seed)
+    return lambda image: np.asarray(pipeline(image=image)["image"], np.uint8)
+
+
+def _steps(how: Augmentation) -> list[Any]:
+    import albumentations
+    import cv2
+
+    s = how.strength
+    steps: list[Any] = [
+        albumentations.Affine(scale=(1 - 0.2 * s, 1 + 0.3 * s), rotate=(-15 * s, 15 * s),
+                              translate_percent=(-0.1 * s, 0.1 * s), border_mode=cv2.BORDER_REFLECT_101, p=1.0),
+    ]  # fmt: skip
+    if how.colour:
+        jitter = albumentations.ColorJitter(
+            brightness=0.2 * s, contrast=0.2 * s, saturation=0.2 * s, hue=0.02 * s, p=0.8
+        )
+        steps.append(jitter)
+    if how.flip in ("horizontal", "both"):
+        steps.append(albumentations.HorizontalFlip(p=0.5))
+    if how.flip == "both":
+        steps.append(albumentations.VerticalFlip(p=0.5))
+    return steps

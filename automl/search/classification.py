@@ -1,8 +1,8 @@
 """The search for classifiers, with one label an image or several.
 
-Frozen features and linear heads first: a trial takes milliseconds. Their best few are scored again on fresh folds, so
-that the luckiest of many does not win by its luck. Then, as far as the budget goes, the last stages are fine-tuned.
-What departs from the known-good recipes must be better by more than two standard errors of the paired difference.
+Frozen features and their heads first: a trial takes milliseconds. Their best few are scored again on fresh folds, so
+that the luckiest of many does not win by its luck. Then, as far as the budget goes, the last stages are fine-tuned, and
+the two kinds may answer together. Of the three the cheapest is taken that none beats by more than one standard error.
 """
 
 from __future__ import annotations
@@ -13,73 +13,60 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from tenshot.automl.evaluation import calibration
-from tenshot.automl.evaluation.outcomes import ClassificationOutcome
+from tenshot.automl.ensembles import pooled
 from tenshot.automl.heads import Floats
-from tenshot.automl.scores import Calibration
+from tenshot.automl.search import judging
 from tenshot.automl.search import space as spaces
 from tenshot.automl.search import study as studies
-from tenshot.automl.search.folds import Fold, fold_count, folds
-from tenshot.automl.search.frozen import Frozen, Learning, tap_indices
+from tenshot.automl.search.folds import Fold, answerable, fold_count, folds
+from tenshot.automl.search.frozen import Frozen, Learning, backbone_of, members
+from tenshot.automl.search.judging import Score, clearly_better, score
 from tenshot.automl.search.learning_curve import curve_of
-from tenshot.automl.search.place import Where
 from tenshot.automl.search.rebasing import rebased
 from tenshot.automl.training.trained import LearningCurve, Series, Trained
 from tenshot.automl.trials import Trial
 from tenshot.projects.errors import TrainingError, WeightsError
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from tenshot.automl.networks import Classifier
     from tenshot.automl.search.budget import Budget
+    from tenshot.automl.search.place import Where
+    from tenshot.automl.search.sharing import Stage
     from tenshot.automl.search.space import Space
+    from tenshot.automl.search.tuned import Tuning
     from tenshot.projects.workspace import Workspace
 
 Progress = Callable[[Mapping[str, Any]], None]
 
-FEATURE_SHARE = 0.25
+FEATURE_SHARE = 0.12
 """Of the budget, for features beyond the default's."""
-FROZEN_SHARE = 0.45
-RESCORED_SHARE = 0.6
+FROZEN_SHARE = 0.25
+RESCORED_SHARE = 0.3
 RESCORED = 5
 FRESH_REPEATS = 2
 SMALL = 60
 """Up to so many images, a trial is scored on three repeats of its folds instead of one."""
 TUNE_FOLDS = 3
-SURE = 2.0
-"""Standard errors: the challenger is the best of several, one of which is easily one error ahead by luck."""
+IMAGES = "images"
+"""Attribute of a study: how many images it looks at."""
+ENOUGH_TO_COMPARE = 8
+"""Images that were held out; with fewer, cross-validation tells kinds of candidates apart no better than a coin."""
 
 
 @dataclass(frozen=True)
-class Score:
-    value: float
-    """Mean log loss of the calibrated out-of-fold scores."""
-    sd: float
-    """Its standard error over the images."""
-    losses: Floats
-    """[N]"""
-    outcome: ClassificationOutcome
+class Chosen:
+    """A network and what is known about it."""
 
-
-def score(data: Learning, logits: Floats) -> Score:
-    """Calibrate and measure. The log loss is a proper score: with ten images it tells candidates apart where their
-    accuracies are equal."""
-    kind = "softmax" if data.exclusive else "sigmoid"
-    ids = tuple(p.id for p in data.pictures)
-    plain = ClassificationOutcome(
-        data.labels, ids, data.truth, logits, Calibration(kind).apply(logits), data.exclusive  # type: ignore[arg-type]
-    )  # fmt: skip
-    outcome = replace(plain, scores=calibration.simplest(plain).apply(logits))
-    chance = np.clip(np.where(data.truth, outcome.scores, 1 - outcome.scores), 1e-7, 1.0)
-    losses = -np.log(chance[data.truth] if data.exclusive else chance)
-    per_image = losses if data.exclusive else losses.mean(axis=1)
-    return Score(float(per_image.mean()), float(per_image.std() / np.sqrt(len(per_image))), per_image, plain)
-
-
-def clearly_better(losses: Floats, rivals: Floats) -> bool:
-    """Whether the mean of the paired differences is more than two standard errors in favour of `losses`."""
-    gain = rivals - losses
-    return bool(gain.mean() > SURE * gain.std(ddof=1) / np.sqrt(len(gain)))
+    network: nn.Module
+    backbone: str
+    size: int
+    """Of its input; 0: the backbone's own."""
+    params: dict[str, Any]
+    found: Score | None
 
 
 class Search:
@@ -108,26 +95,59 @@ class Search:
         self.best_accuracy = 0.0
         self._trial_s: list[float] = []
         """Of each trial on frozen features."""
-        strata, groups = np.array(data.strata), np.array(data.groups)
-        self.count = fold_count(strata, groups)
+        self._look_at(data)
 
     def run(self) -> Trained:
-        if self.count < 2:
-            self.warnings.append(
-                "nothing could be held out (all images are near duplicates of one another): "
-                "the default was trained and its quality is unknown"
-            )
-            return self._frozen_result(dict(self.spaces["frozen"].default), None)
+        self._take_images()
+        if not self._comparable():
+            return self._uncompared()
         params = self._search_frozen()
         fresh = self._folds(self.seed + 1000)
-        final = score(self.data, self.frozen.out_of_fold(params, fresh))
         self.learning_curve = curve_of(self.frozen, params, fresh, seed=self.seed, left_s=self.budget.left)
         tuned = self._search_tuned(params)
-        if tuned is not None:
-            return tuned
-        return self._frozen_result(params, final.outcome)
+        chosen = self._frozen_chosen(params) if tuned is None else self._best_of(params, *tuned)
+        return self._result(chosen)
+
+    def _take_images(self) -> None:
+        """Those that the budget allows to look at; a continued search takes as many as it did before."""
+        before = studies.attributes_of(self.journal, "frozen").get(IMAGES)
+        if before:
+            self.frozen.restrict(int(before), self.seed)
+        else:
+            backbone, limit = str(self.spaces["frozen"].default["backbone"]), self.budget.until(FEATURE_SHARE)
+            warning = self.frozen.narrow(backbone, limit.left, self.seed)
+            self.warnings += [warning] if warning else []
+        self._look_at(self.frozen.data)
+
+    def _look_at(self, data: Learning) -> None:
+        self.data = data
+        self.count = fold_count(np.array(data.strata), np.array(data.groups))
+
+    def _comparable(self) -> bool:
+        """Whether enough images can be held out with another of their label left to learn from."""
+        return self.count >= 2 and len(covered(self._folds(self.seed))) >= ENOUGH_TO_COMPARE
+
+    def _uncompared(self) -> Trained:
+        """Without a word from cross-validation: the default, together with a fine-tuned network if there is time. Two
+        different kinds of model are seldom wrong in the same way, and neither is known to be the better one."""
+        self.warnings.append(
+            "too few images can be held out to compare models (a label with one image, or with near duplicates only, "
+            "cannot be checked): known-good recipes were trained and their quality is unknown; add images of each label"
+        )
+        params = dict(self.spaces["frozen"].known[0] if self.spaces["frozen"].known else self.spaces["frozen"].default)
+        self._features_of(params)
+        tuning, space = self._tuning(params), self.spaces.get("finetune")
+        recipe = self._within(tuning, self._suited(tuning, params, space.default), folds=0) if space else None
+        if recipe is None:
+            return self._result(self._frozen_chosen(params))
+        return self._result(self._both(params, self._final(tuning, recipe), recipe, (1.0, 1.0), None))
 
     # Frozen features ----------------------------------------------------------------------------------------------
+
+    def _features_of(self, params: Mapping[str, Any]) -> None:
+        backbone, policy = backbone_of(params), members(params)[0]["policy"]
+        self.progress({"stage": "features", "backbone": backbone, "policy": policy, "left_s": self.budget.left})
+        self.frozen.features(backbone, policy)
 
     def _search_frozen(self) -> dict[str, Any]:
         before = studies.choices_of(self.journal, "frozen")
@@ -135,6 +155,7 @@ class Search:
         repeats = 3 if len(self.data.pictures) <= SMALL else 1
         own = [self._folds(self.seed + r) for r in range(repeats)]
         study = studies.open_study(self.journal, space, seed=self.seed)
+        study.set_user_attr(IMAGES, len(self.data.pictures))
         pace = self._trial_s
 
         def evaluate(params: dict[str, Any]) -> tuple[float, float]:
@@ -145,7 +166,7 @@ class Search:
 
         studies.run_trials(
             study, space, evaluate, trials=self.trials, budget=self.budget.until(FROZEN_SHARE),
-            cost=lambda: max(pace[-5:], default=0.0), on_trial=lambda s: self._report("heads", s),
+            cost=lambda: max(pace[-5:], default=0.0), on_trial=lambda s: self._report("heads", s), check=self.check,
         )  # fmt: skip
         self.records += studies.records(study)
         return self._rescored(study, [dict(row) for row in (space.default, *space.known)])
@@ -153,8 +174,7 @@ class Search:
     def _affordable(self, space: Space) -> Space:
         """The backbones and policies whose features fit the budget, the default's first."""
         first = (space.default["backbone"], space.default["policy"])
-        self.progress({"stage": "features", "backbone": first[0], "policy": first[1], "left_s": self.budget.left})
-        self.frozen.features(*first)
+        self._features_of(space.default)
         limit = self.budget.until(FEATURE_SHARE)
         policies = [first[1], *(p for p in space.choices["policy"] if p != first[1])]
         backbones = [first[0], *(b for b in space.choices["backbone"] if b != first[0])]
@@ -180,10 +200,13 @@ class Search:
             self.frozen.features(backbone, policy)
         return True
 
-    def _mean_score(self, params: dict[str, Any], repeats: Sequence[list[Fold]]) -> tuple[float, float]:
-        found = [score(self.data, self.frozen.out_of_fold(params, own)) for own in repeats]
-        self.best_accuracy = max(self.best_accuracy, self._accuracy(found[0]))
+    def _mean_score(self, params: Mapping[str, Any], repeats: Sequence[list[Fold]]) -> tuple[float, float]:
+        found = [self._frozen_score(params, own) for own in repeats]
+        self.best_accuracy = max(self.best_accuracy, found[0].accuracy)
         return float(np.mean([f.value for f in found])), float(np.mean([f.sd for f in found]))
+
+    def _frozen_score(self, params: Mapping[str, Any], own: list[Fold]) -> Score:
+        return score(self.data, self.frozen.out_of_fold(dict(params), own), covered(own))
 
     def _rescored(self, study: Any, known: list[dict[str, Any]]) -> dict[str, Any]:
         """The best of the top few on folds that none of them was chosen by, if it beats the best of the known-good
@@ -195,7 +218,7 @@ class Search:
         if limit.left < len(known) * each:
             return known[0]
         rivals = [self._losses(params, fresh) for params in known]
-        rival = int(np.argmin([row.mean() for row in rivals]))
+        rival = int(np.argmin([np.nanmean(row) for row in rivals]))
         losses: list[Floats] = []
         for params in candidates:
             if limit.left < each:
@@ -203,89 +226,174 @@ class Search:
             losses.append(self._losses(params, fresh))
         if not losses:
             return known[rival]
-        best = int(np.argmin([row.mean() for row in losses]))
+        best = int(np.argmin([np.nanmean(row) for row in losses]))
         return candidates[best] if clearly_better(losses[best], rivals[rival]) else known[rival]
 
-    def _losses(self, params: dict[str, Any], repeats: Sequence[list[Fold]]) -> Floats:
-        """[N] mean loss of each image over the repeats."""
-        found = [score(self.data, self.frozen.out_of_fold(params, own)).losses for own in repeats]
-        return np.asarray(np.mean(found, axis=0))
+    def _losses(self, params: Mapping[str, Any], repeats: Sequence[list[Fold]]) -> Floats:
+        """[N] mean loss of each image over the repeats; NaN for an image that one of them did not hold out."""
+        return np.asarray(np.mean([self._frozen_score(params, own).losses for own in repeats], axis=0))
 
-    def _frozen_result(self, params: dict[str, Any], oof: ClassificationOutcome | None) -> Trained:
-        from tenshot.automl.networks import Classifier
-
-        extractor = self.frozen.extractor(params["backbone"])
-        head = self.frozen.fit(params)
-        import torch
-
-        network = Classifier(
-            extractor.backbone(),
-            tap_indices(params["taps"]),
-            torch.from_numpy(head.weight).float(),
-            torch.from_numpy(head.bias).float(),
-        )
-        return self._result(network, params["backbone"], {"kind": "frozen", **params}, oof)
+    def _frozen_chosen(self, params: dict[str, Any], found: Score | None = None) -> Chosen:
+        """With the head on all images, also those that the search did not look at."""
+        if found is None and self.count >= 2:
+            own = self._folds(self.seed + 1000)
+            found = self._frozen_score(params, own) if len(covered(own)) else None
+        self.frozen.extend(params, self.budget.left)
+        return Chosen(self.frozen.network(params), backbone_of(params), 0, {"kind": "frozen", **params}, found)
 
     # Fine-tuning --------------------------------------------------------------------------------------------------
 
-    def _search_tuned(self, frozen_params: dict[str, Any]) -> Trained | None:
-        """The fine-tuned network, or None if there was no time for it or it is not clearly better."""
+    def _tuning(self, params: Mapping[str, Any]) -> Tuning:
         from tenshot.automl.search.tuned import Tuning
 
-        if "finetune" not in self.spaces:  # the user switched it off
+        own = self._folds(self.seed + 1000, count=min(TUNE_FOLDS, self.count)) if self.count >= 2 else []
+        return Tuning(self.frozen, params, own, self.seed)
+
+    def _search_tuned(self, params: dict[str, Any]) -> tuple[Tuning, dict[str, Any], Score] | None:
+        """The best way to fine-tune and what it scored, or None if there was no time for it."""
+        if "finetune" not in self.spaces:
             return None
-        own = self._folds(self.seed + 1000, count=min(TUNE_FOLDS, self.count))
-        rival = score(self.data, self.frozen.out_of_fold(frozen_params, own))
-        tuning = Tuning(self.frozen, {**frozen_params, "taps": "7"}, own, self.seed)
-        space = self.spaces["finetune"]
-        study = studies.open_study(self.journal, space, seed=self.seed)
-        if not tuning.fits_memory(space.choices["start"]):
-            self.warnings.append("there are too many images for fine-tuning; the model is a head on frozen features")
-            return None
-        if not studies.finished(study) and tuning.estimate(dict(space.default)) > self.budget.left:
+        tuning = self._tuning(params)
+        space = self._tuned_space(tuning, params)
+        if space is None:
             self.warnings.append("the budget left no time for fine-tuning; the model is a head on frozen features")
             return None
-        results: dict[str, Score] = {}
-
-        def evaluate(params: dict[str, Any]) -> tuple[float, float]:
-            found = score(self.data, tuning.out_of_fold(params))
-            results[repr(sorted(params.items()))] = found
-            self.best_accuracy = max(self.best_accuracy, self._accuracy(found))
-            return found.value, found.sd
-
+        study = studies.open_study(self.journal, space, seed=self.seed, sampler="gp", pruner="wilcoxon")
         # A trial and the final fit on all images must both fit.
         studies.run_trials(
-            study, space, evaluate, trials=self.trials, budget=self.budget, cost=lambda: 0.0,
-            needs=tuning.estimate, on_trial=lambda s: self._report("fine-tuning", s),
+            study, space, lambda trial: self._tuned_objective(tuning, trial), trials=self.trials, budget=self.budget,
+            cost=lambda: 0.0, needs=tuning.estimate, on_trial=lambda s: self._report("fine-tuning", s),
+            share={"params": params, IMAGES: len(self.data.pictures)}, keep=lambda: tuning.final_s(space.default),
+            check=self.check,
         )  # fmt: skip
         self.records += studies.records(study)
         best = studies.best_params(study, 1)[0]
-        found = results.get(repr(sorted(best.items()))) or score(self.data, tuning.out_of_fold(best))
-        if not clearly_better(found.losses, rival.losses):
-            return None
-        network, curve = tuning.final(best)
+        kept = studies.kept_of(study, best).get("logits")
+        logits = tuning.out_of_fold(best) if kept is None or kept.shape != self.data.truth.shape else kept
+        return tuning, best, score(self.data, logits, covered(tuning.folds))
+
+    def _tuned_space(self, tuning: Tuning, params: Mapping[str, Any]) -> Space | None:
+        """With sizes that suit the images, flips as the frozen features liked them, and recipes that fit the budget."""
+        before, space = studies.choices_of(self.journal, "finetune"), self.spaces["finetune"]
+        if before:
+            space = space.narrowed(**before)
+        suited = [self._suited(tuning, params, row) for row in (space.default, *space.known)]
+        fitting = [row for row in (self._within(tuning, row) for row in suited) if row is not None]
+        distinct = [row for i, row in enumerate(fitting) if row not in fitting[:i]]
+        return replace(space, default=distinct[0], known=tuple(distinct[1:])) if distinct else None
+
+    def _suited(self, tuning: Tuning, params: Mapping[str, Any], recipe: Mapping[str, Any]) -> dict[str, Any]:
+        size = tuning.suited_size(self.spaces["finetune"].choices["size"], recipe["size"])
+        flips = self.spaces["finetune"].choices["flip"]
+        flip = "horizontal" if self._flips_help(params) and "horizontal" in flips else recipe["flip"]
+        return {**recipe, "size": size, "flip": flip}
+
+    def _flips_help(self, params: Mapping[str, Any]) -> bool:
+        """Whether mirrored views were no worse than cropped ones for the head that was chosen."""
+        own = self._folds(self.seed) if self.count >= 2 else []
+        if not len(covered(own)):
+            return False
+        try:
+            plain, mirrored = (
+                self._frozen_score({**members(params)[0], "policy": policy}, own).value
+                for policy in ("crop", "hflip")
+                if self.frozen.has(members(params)[0]["backbone"], policy)
+            )
+        except ValueError:  # features of one of them were too dear: nothing is known, and a mirrored digit is another
+            return False
+        return mirrored <= plain
+
+    def _within(self, tuning: Tuning, recipe: dict[str, Any], folds: int | None = None) -> dict[str, Any] | None:
+        """The recipe if the time left allows it, or with fewer steps, or with smaller images; None if nothing does."""
+        choices = self.spaces["finetune"].choices
+        steps = [s for s in sorted(choices["steps"], reverse=True) if s <= recipe["steps"]]
+        sizes = [s for s in sorted(choices["size"], reverse=True) if s <= recipe["size"]]
+        for size in sizes:
+            for count in steps:
+                tried = {**recipe, "size": size, "steps": count}
+                if tuning.estimate(tried, folds) <= self.budget.left:
+                    return tried
+        return None
+
+    def _tuned_objective(self, tuning: Tuning, params: dict[str, Any]) -> studies.Folded:
+        logits = np.zeros(self.data.truth.shape)
+        for _, held, found in tuning.fold_logits(params):
+            logits[held] = found
+            losses = score(self.data, logits, held).losses
+            # Compared image by image: three folds alone would prove nothing.
+            yield held.tolist(), losses[held]
+        whole = score(self.data, logits, covered(tuning.folds))
+        self.best_accuracy = max(self.best_accuracy, whole.accuracy)
+        return studies.Scored(whole.value, whole.sd, {"logits": logits})
+
+    def _final(self, tuning: Tuning, recipe: Mapping[str, Any]) -> Classifier:
+        self.progress({"stage": "final fit", "left_s": self.budget.left})
+        network, curve = tuning.final(recipe)
         self.curves.append(Series("fine-tuning loss", [(float(i + 1), v) for i, v in enumerate(curve.losses)]))
-        params = {"kind": "finetune", **{k: v for k, v in frozen_params.items() if k != "taps"}, **best}
-        return self._result(network, frozen_params["backbone"], params, found.outcome)
+        return network
+
+    def join(self, stage: Stage) -> None:
+        """Take trials of fine-tuning of a search that another process leads, until there are none to take."""
+        self.frozen.restrict(int(stage.details[IMAGES]), self.seed)
+        self._look_at(self.frozen.data)
+        tuning = self._tuning(stage.details["params"])
+        study = studies.join(self.journal, stage.kind, seed=stage.seed, sampler="gp", pruner="wilcoxon")
+        space = replace(self.spaces["finetune"], choices=study.user_attrs[studies.CHOICES])
+        studies.run_trials(
+            study, space, lambda trial: self._tuned_objective(tuning, trial), trials=self.trials, budget=self.budget,
+            cost=lambda: 0.0, needs=tuning.estimate, on_trial=lambda _: None, check=self.check,
+        )  # fmt: skip
 
     # Both ---------------------------------------------------------------------------------------------------------
 
-    def _result(
-        self, network: Classifier, backbone: str, params: dict[str, Any], oof: ClassificationOutcome | None
-    ) -> Trained:
+    def _best_of(self, params: dict[str, Any], tuning: Tuning, recipe: dict[str, Any], tuned: Score) -> Chosen:
+        """Frozen, fine-tuned, or both together: on the same folds, in order of what an answer costs."""
+        rows = covered(tuning.folds)
+        frozen_logits = self.frozen.out_of_fold(params, tuning.folds)
+        frozen = score(self.data, frozen_logits, rows)
+        tuned_logits = np.zeros_like(frozen_logits)
+        tuned_logits[rows] = tuned.outcome.raw
+        temperatures = (frozen.temperature, tuned.temperature)
+        mixed = pooled((frozen_logits, tuned_logits), temperatures, exclusive=self.data.exclusive)
+        both = score(self.data, mixed, rows)
+        taken = judging.cheapest_of_the_best([frozen.losses, tuned.losses, both.losses])
+        if taken == 0:
+            return self._frozen_chosen(params)
+        network = self._final(tuning, recipe)
+        if taken == 2:
+            return self._both(params, network, recipe, temperatures, both)
+        kind = {"kind": "finetune", "backbone": tuning.backbone, **recipe}
+        return Chosen(network, tuning.backbone, int(recipe["size"]), kind, tuned)
+
+    def _both(
+        self, params: dict[str, Any], network: Classifier, recipe: Mapping[str, Any],
+        temperatures: tuple[float, float], found: Score | None,
+    ) -> Chosen:  # fmt: skip
+        from tenshot.automl.ensembles import Ensemble
+
+        own = self.frozen.extractor(backbone_of(params)).spec.height
+        members, sizes = [self.frozen.network(params), network], (own, int(recipe["size"]))
+        whole = Ensemble(members, sizes, temperatures, exclusive=self.data.exclusive)
+        kind = {"kind": "ensemble", **params, **{f"finetune.{key}": value for key, value in recipe.items()}}
+        return Chosen(whole, backbone_of(params), 0, kind, found)
+
+    def _result(self, chosen: Chosen) -> Trained:
         from tenshot.automl.training.served import served
 
-        extractor = self.frozen.extractor(backbone)
-        run, write = served(network, lambda name: self.frozen.extractor(name).backbone(), extractor.spec)
+        extractor = self.frozen.extractor(chosen.backbone)
+        spec = extractor.spec
+        if chosen.size:
+            spec = replace(spec, height=chosen.size, width=chosen.size)
+        run, write = served(chosen.network, lambda name: self.frozen.extractor(name).backbone(), spec)
         return Trained(
             labels=self.data.labels,
-            base=backbone,
-            input=extractor.spec,
+            base=chosen.backbone.split("+")[0],
+            input=spec,
             suppression=None,
-            oof=oof,
+            oof=chosen.found.outcome if chosen.found else None,
             network=run,
             export=write,
-            params=params,
+            params=chosen.params,
             objective="cross-validated log likelihood",
             trials=self.records,
             curves=[*self.curves, *self._trial_curves()],
@@ -302,13 +410,8 @@ class Search:
         return [Series("best cross-validated log likelihood so far", points)]
 
     def _folds(self, seed: int, count: int | None = None) -> list[Fold]:
-        return folds(self.data.strata, self.data.groups, count=count or self.count, seed=seed)
-
-    def _accuracy(self, found: Score) -> float:
-        outcome = found.outcome
-        if outcome.exclusive:
-            return float((outcome.raw.argmax(1) == outcome.truth.argmax(1)).mean())
-        return float(((outcome.scores > 0.5) == outcome.truth).mean())
+        made = folds(self.data.strata, self.data.groups, count=count or self.count, seed=seed)
+        return answerable(made, self.data.truth) if self.data.exclusive else made
 
     def _report(self, stage: str, study: Any) -> None:
         self.progress({
@@ -320,6 +423,11 @@ class Search:
             "accuracy": self.best_accuracy,
             "left_s": self.budget.left,
         })  # fmt: skip
+
+
+def covered(own: Sequence[Fold]) -> NDArray[np.int64]:
+    """Images that one of the folds holds out."""
+    return np.unique(np.concatenate([held for _, held in own])) if own else np.zeros(0, np.int64)
 
 
 def search(workspace: Workspace, data: Learning, **options: Any) -> Trained:

@@ -39,3 +39,11 @@ def folds(strata: Sequence[int], groups: Sequence[int], *, count: int, seed: int
             # Every stratum is smaller than the fold count: stratify by nothing.
             split = list(splitter.split(np.zeros(len(y)), np.zeros(len(y), np.int64), g))
     return [(train, held) for train, held in split if len(train) and len(held)]
+
+
+def answerable(found: Sequence[Fold], truth: NDArray[np.bool_]) -> list[Fold]:
+    """The folds without the held-out images whose only label no training image of the fold carries: a head that never
+    saw a label can only be wrong about it, which tells nothing about the head. truth: [N, C], one label an image."""
+    names = truth.argmax(axis=1)
+    kept = [(train, held[np.isin(names[held], names[train])]) for train, held in found]
+    return [(train, held) for train, held in kept if len(held)]

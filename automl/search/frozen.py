@@ -121,6 +121,10 @@ class Frozen:
             self._features[key] = self._features_of(self.data, backbone, key[1])
         return self._features[key]
 
+    def has(self, backbone: str, policy: str) -> bool:
+        """Whether these features are in memory, so that a candidate on them costs nothing but its head."""
+        return (backbone, self._policy(policy)) in self._features
+
     def features_s(self, backbone: str, policy: str) -> float:
         """Expected seconds of computing what is not on disk yet."""
         used, pictures = self.extractors(backbone), self.data.pictures
@@ -159,11 +163,17 @@ class Frozen:
         images = min(len(whole.pictures), max(images, sampling.fewest(whole.truth)))
         if images == len(whole.pictures):
             return None
-        self.data, self.rest = whole.part(np.sort(order[:images])), whole.part(order[images:])
+        self.restrict(images, seed)
         return (
             f"the search and its figures rest on {images} of {len(whole.pictures)} images; "
             "the final head learns from as many of the others as the budget allows"
         )
+
+    def restrict(self, images: int, seed: int) -> None:
+        """Keep to the first so many images in the order of `seed`; the others go to `rest`."""
+        whole, order = self.data, sampling.order(self.data.truth, seed)
+        if images < len(whole.pictures):
+            self.data, self.rest = whole.part(np.sort(order[:images])), whole.part(order[images:])
 
     def extend(self, params: Mapping[str, Any], seconds: float) -> int:
         """Give the final head as many images of `rest` as these seconds allow; returns how many.

@@ -161,16 +161,20 @@ def choices_of(journal: Where, name: str) -> dict[str, list[Any]] | None:
 
     Raises StoreError.
     """
+    choices: dict[str, list[Any]] | None = attributes_of(journal, name).get(CHOICES)
+    return choices
+
+
+def attributes_of(journal: Where, name: str) -> dict[str, Any]:
+    """What was written on a study; nothing if there is none. Raises StoreError."""
     place = place_of(journal)
     if not place.exists:
-        return None
+        return {}
     kept = storage(place)
     try:
-        found = kept.get_study_user_attrs(kept.get_study_id_from_name(place.name(name)))
+        return dict(kept.get_study_user_attrs(kept.get_study_id_from_name(place.name(name))))
     except KeyError:
-        return None
-    choices: dict[str, list[Any]] | None = found.get(CHOICES)
-    return choices
+        return {}
 
 
 def tries(study: optuna.Study, params: Mapping[str, Any]) -> bool:

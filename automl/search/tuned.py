@@ -1,127 +1,231 @@
-"""Candidates of the second kind: the last stages of the backbone, trained with a head that was fitted first."""
+"""Candidates of the second kind: the last stages of the backbone, trained together with a head."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import cycle, islice
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from tenshot.automl.networks import Classifier
-from tenshot.automl.search.folds import Fold
-from tenshot.automl.training.finetune import BATCH, Curve, Schedule, stem_maps, tail_logits, train_tail
+from tenshot.automl.predictor import FITS, RGB, prepare
+from tenshot.automl.search.frozen import backbone_of, members
+from tenshot.automl.training.export import to_openvino
+from tenshot.automl.training.finetune import BATCH, Curve, Schedule, Stem, tail_logits, train_tail
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from tenshot.automl.features import Picture
+    from tenshot.automl.bundle import Input
     from tenshot.automl.heads import Floats
+    from tenshot.automl.search.folds import Fold
     from tenshot.automl.search.frozen import Frozen
 
-STEM_BYTES = 1_500_000_000
-"""Most memory for the frozen stages' output."""
-SAFETY = 1.15
+KEPT_BYTES = 1_000_000_000
+"""Resized training images are kept in memory up to this size."""
+SAFETY = 1.1
+STEM_FORMAT = 1
+SMALL_IMAGE, SMALL_INPUT = 128, 160
+"""Images of up to so many pixels on their longer side (the median) count as small, and get an input of this side."""
+LOOKED_AT = 32
+"""Images whose size is looked at."""
 
 
+@dataclass
+class Pace:
+    """Seconds, of one step on a full batch, and of looking at one image."""
+
+    step_s: float
+    look_s: float
+
+
+@dataclass
 class Tuning:
-    """Scores and fits fine-tuned networks that start from the frozen winner's backbone, policy and head."""
+    """Scores and fits fine-tuned networks of one backbone.
 
-    def __init__(self, frozen: Frozen, params: dict[str, Any], folds: Sequence[Fold], seed: int) -> None:
-        self.frozen = frozen
-        self.params = params
-        self.folds = folds
-        self.seed = seed
-        self.extractor = frozen.extractor(params["backbone"])
-        self._maps: dict[int, Tensor] = {}
-        self._pace: dict[int, tuple[float, float]] = {}
-        """Stage → seconds of a step, seconds of an image's maps."""
+    params: of a frozen candidate, for the backbone and for fitted heads.
+    """
 
-    def estimate(self, params: dict[str, Any]) -> float:
-        """Seconds for scoring these parameters on all folds and fitting them on all images."""
-        start = params["start"]
-        step_s, image_s = self._measured(start)
-        images = len(self.frozen.data.pictures)
-        schedule = _schedule(params)
-        steps = sum(schedule.steps(len(train)) for train, _ in self.folds) + schedule.steps(images)
-        # Another start may come in between, and then the final fit needs the maps once more.
-        maps_s = images * image_s * (1 if start in self._maps else 2)
-        return SAFETY * (step_s * steps + maps_s)
+    frozen: Frozen
+    params: Mapping[str, Any]
+    folds: Sequence[Fold]
+    seed: int
+    _images: dict[int, _Resized] = field(default_factory=dict)
+    _stems: dict[tuple[int, int], Stem] = field(default_factory=dict)
+    _paces: dict[tuple[int, int], Pace] = field(default_factory=dict)
 
-    def fits_memory(self, starts: Sequence[int]) -> bool:
-        """Whether the maps of one view of every image do, at any of these stages."""
-        return all(self._views_that_fit(start) >= 1 for start in starts)
+    @property
+    def backbone(self) -> str:
+        """Of several that serve a head together, the first."""
+        return backbone_of(self.params).split("+")[0].split("+")[0]
 
-    def out_of_fold(self, params: dict[str, Any]) -> Floats:
-        """[N, C]"""
-        truth, logits = self.frozen.data.truth, np.zeros(self.frozen.data.truth.shape)
-        maps = self._maps_for(params["start"])
+    def spec(self, size: int) -> Input:
+        return replace(self.frozen.extractor(self.backbone).spec, height=size, width=size)
+
+    def suited_size(self, sizes: Sequence[int], wanted: int) -> int:
+        """`wanted`, or less where the images themselves are small: enlarging them further shows nothing new."""
+        sides = [max(picture.pixels().shape[:2]) for picture in list(self.frozen.data.pictures)[:LOOKED_AT]]
+        largest = SMALL_INPUT if float(np.median(sides)) <= SMALL_IMAGE else max(sizes)
+        return max((size for size in sizes if size <= min(wanted, largest)), default=min(sizes))
+
+    # Time -----------------------------------------------------------------------------------------------------------
+
+    def estimate(self, params: Mapping[str, Any], folds: int | None = None) -> float:
+        """Expected seconds for scoring these parameters on the folds and for fitting them on all images."""
+        return self.folds_s(params, folds) + self.final_s(params)
+
+    def folds_s(self, params: Mapping[str, Any], folds: int | None = None) -> float:
+        schedule = Schedule.of(params)
+        pace, chosen = self._pace(schedule), list(self.folds)[: folds if folds is not None else len(self.folds)]
+        steps = sum(schedule.steps_for(len(train)) for train, _ in chosen)
+        return SAFETY * (pace.step_s * steps + pace.look_s * sum(len(held) for _, held in chosen))
+
+    def final_s(self, params: Mapping[str, Any]) -> float:
+        schedule = Schedule.of(params)
+        return SAFETY * self._pace(schedule).step_s * schedule.steps_for(len(self.frozen.data.pictures))
+
+    def _pace(self, schedule: Schedule) -> Pace:
+        key = (schedule.start, schedule.size)
+        if key not in self._paces:
+            self._paces[key] = self._measured(schedule)
+        return self._paces[key]
+
+    def _measured(self, schedule: Schedule) -> Pace:
+        """One batch to warm up and one that counts, on a throw-away network."""
+        few = list(islice(cycle(range(min(4, len(self.frozen.data.pictures)))), BATCH))
+        probe, network = replace(schedule, lr=1e-6, mixup=0.0, ema=False), self._fresh(schedule, np.array(few[:1]))
+        self._train(network, probe, few, 0, epochs=1)
+        began = monotonic()
+        self._train(network, probe, few, 0, epochs=1)
+        step_s, began = monotonic() - began, monotonic()
+        self._look(network, schedule, few)
+        return Pace(step_s, (monotonic() - began) / BATCH)
+
+    def _learn_pace(self, schedule: Schedule, images: int, seconds: float) -> None:
+        """A real fit says more than the probe."""
+        pace = self._pace(schedule)
+        self._paces[schedule.start, schedule.size] = replace(pace, step_s=seconds / schedule.steps_for(images))
+
+    # Scores ---------------------------------------------------------------------------------------------------------
+
+    def fold_logits(self, params: Mapping[str, Any]) -> Generator[tuple[int, NDArray[np.int64], Floats]]:
+        """For each fold its number, the images that were held out, and their logits."""
+        schedule = Schedule.of(params)
         for number, (train, held) in enumerate(self.folds):
-            network = self._fresh(train)
-            self._train(network, maps[torch.from_numpy(train)], truth[train], params, self.seed + number)
-            logits[held] = tail_logits(network, maps[torch.from_numpy(held), 0], params["start"])
+            network = self._fresh(schedule, train)
+            self._train(network, schedule, train.tolist(), self.seed + number)
+            yield number, held, self._look(network, schedule, held.tolist())
+
+    def out_of_fold(self, params: Mapping[str, Any]) -> Floats:
+        """[N, C]; zero for images that no fold holds out."""
+        logits = np.zeros(self.frozen.data.truth.shape)
+        for _, held, found in self.fold_logits(params):
+            logits[held] = found
         return logits
 
-    def final(self, params: dict[str, Any]) -> tuple[Classifier, Curve]:
-        everything = np.arange(len(self.frozen.data.pictures))
-        network = self._fresh(everything)
-        curve = self._train(network, self._maps_for(params["start"]), self.frozen.data.truth, params, self.seed)
-        return network, curve
+    def final(self, params: Mapping[str, Any]) -> tuple[Classifier, Curve]:
+        everything, schedule = list(range(len(self.frozen.data.pictures))), Schedule.of(params)
+        network = self._fresh(schedule, np.array(everything))
+        curve = self._train(network, schedule, everything, self.seed)
+        return network.to(memory_format=torch.contiguous_format), curve
 
-    def _train(self, network: Classifier, maps: Tensor, truth: Any, params: dict[str, Any], seed: int) -> Curve:
-        return train_tail(
-            network,
-            maps,
-            truth,
-            start=params["start"],
-            schedule=_schedule(params),
-            exclusive=self.frozen.data.exclusive,
-            seed=seed,
-            check=self.frozen.check,
-        )
+    def _train(self, network: Classifier, schedule: Schedule, rows: list[int], seed: int, epochs: int = 0) -> Curve:
+        images, began = self._resized(schedule.size), monotonic()
+        curve = train_tail(
+            network, self._stem(schedule.start, schedule.size), _Chosen(images, rows), self.frozen.data.truth[rows],
+            spec=self.spec(schedule.size), schedule=schedule, exclusive=self.frozen.data.exclusive, seed=seed,
+            check=self.frozen.check, epochs=epochs,
+        )  # fmt: skip
+        if not epochs:
+            self._learn_pace(schedule, len(rows), monotonic() - began)
+        return curve
 
-    def _fresh(self, train: Any) -> Classifier:
-        head = self.frozen.fit_on(self.params, train)
-        weight, bias = torch.from_numpy(head.weight).float(), torch.from_numpy(head.bias).float()
-        return Classifier(self.extractor.backbone(), [int(self.params["taps"])], weight, bias)
+    def _look(self, network: Classifier, schedule: Schedule, rows: list[int]) -> Floats:
+        """[N, C] logits of images as they are."""
+        spec, images = self.spec(schedule.size), self._resized(schedule.size)
+        stem, found = self._stem(schedule.start, schedule.size), []
+        for first in range(0, len(rows), BATCH):
+            inputs = np.stack([prepare(images[row], spec) for row in rows[first : first + BATCH]])
+            found.append(tail_logits(network, stem, inputs, schedule.start))
+        return np.concatenate(found)
 
-    def _maps_for(self, start: int) -> Tensor:
-        if start not in self._maps:
-            self._maps = {}  # one start at a time: they are the largest thing in memory
-            self._maps[start] = self._stem(start, self.frozen.data.pictures)
-        return self._maps[start]
+    def _fresh(self, schedule: Schedule, train: NDArray[np.int64]) -> Classifier:
+        backbone = self.frozen.extractor(self.backbone).backbone()
+        last = backbone.depth - 1
+        if schedule.head == "zero":
+            width = self._width(last)
+            weight, bias = (
+                torch.zeros(self.frozen.data.truth.shape[1], width),
+                torch.zeros(len(self.frozen.data.labels)),
+            )
+            return Classifier(backbone, [last], weight, bias)
+        recipe = {
+            "backbone": self.backbone, "policy": members(self.params)[0]["policy"], "taps": str(last),
+            "head": "logistic", "strength": 1.0, "standardise": False,
+        }  # fmt: skip
+        head = self.frozen.fit_on(recipe, train)
+        return Classifier(backbone, [last], torch.from_numpy(head.weight).float(), torch.from_numpy(head.bias).float())
 
-    def _stem(self, start: int, pictures: Sequence[Picture]) -> Tensor:
-        policy, data = self.params["policy"], self.frozen.data
-        views = 1 if policy == "plain" else max(1, min(data.views, self._views_that_fit(start)))
-        backbone, spec = self.extractor.backbone(), self.extractor.spec
-        return stem_maps(backbone, start, pictures, spec, policy, views, self.frozen.check)
+    def _width(self, last: int) -> int:
+        low, high = self.frozen.extractor(self.backbone).slices[last]
+        return high - low
 
-    def _views_that_fit(self, start: int) -> int:
-        with torch.inference_mode():
-            x = torch.zeros(1, 3, self.extractor.spec.height, self.extractor.spec.width)
-            for stage in list(self.extractor.backbone().stages)[:start]:
-                x = stage(x)
-        return int(STEM_BYTES // (x.numel() * 4 * len(self.frozen.data.pictures)))
+    # Inputs ---------------------------------------------------------------------------------------------------------
 
-    def _measured(self, start: int) -> tuple[float, float]:
-        """On one image and a throw-away network, before the maps of all are paid for: once to warm up, once timed."""
-        if start not in self._pace:
-            self._stem(start, self.frozen.data.pictures[:1])
-            began = monotonic()
-            one = self._stem(start, self.frozen.data.pictures[:1])
-            image_s = monotonic() - began
-            batch = one[:, :1].expand(BATCH, -1, -1, -1, -1)
-            truth = np.repeat(self.frozen.data.truth[:1], BATCH, axis=0)
-            probe = {"epochs": 1, "lr": 1e-5, "smoothing": 0.0, "start": start}
-            network = self._fresh(np.arange(len(self.frozen.data.pictures)))
-            self._train(network, batch, truth, probe, 0)
-            began = monotonic()
-            self._train(network, batch, truth, probe, 0)
-            self._pace[start] = monotonic() - began, image_s
-        return self._pace[start]
+    def _resized(self, size: int) -> _Resized:
+        if size not in self._images:
+            self._images = {size: _Resized(self.frozen, self.spec(size))}  # one size at a time in memory
+        return self._images[size]
+
+    def _stem(self, start: int, size: int) -> Stem:
+        if (start, size) not in self._stems:
+            self._stems[start, size] = self._compiled(start, size)
+        return self._stems[start, size]
+
+    def _compiled(self, start: int, size: int) -> Stem:
+        import openvino
+
+        if start == 0:
+            return lambda inputs: inputs
+        extractor = self.frozen.extractor(self.backbone)
+        name = f"{extractor.row.sha256[:12]}-stem{start}-{size}-{STEM_FORMAT}.xml"
+        path = self.frozen.workspace.cache / "compiled" / name
+        if not path.is_file():
+            stages = torch.nn.Sequential(*list(extractor.backbone().stages)[:start]).eval()
+            to_openvino(stages, self.spec(size), path)
+        model = openvino.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+        return lambda inputs: np.array(model(inputs)[0], np.float32)
 
 
-def _schedule(params: dict[str, Any]) -> Schedule:
-    return Schedule(epochs=params["epochs"], lr=params["lr"], smoothing=params["smoothing"])
+class _Resized(Sequence[RGB]):
+    """The training images at the input's size, kept in memory if they fit."""
+
+    def __init__(self, frozen: Frozen, spec: Input) -> None:
+        self.pictures, self.spec = frozen.data.pictures, spec
+        self.keep = len(self.pictures) * 3 * spec.height * spec.width <= KEPT_BYTES
+        self.kept: dict[int, RGB] = {}
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def __getitem__(self, index: Any) -> Any:
+        if index in self.kept:
+            return self.kept[index]
+        image = FITS[self.spec.fit](self.pictures[index].pixels(), self.spec)
+        if self.keep:
+            self.kept[index] = image
+        return image
+
+
+class _Chosen(Sequence[RGB]):
+    def __init__(self, images: _Resized, rows: Sequence[int]) -> None:
+        self.images, self.rows = images, rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.images[self.rows[index]]

@@ -14,10 +14,11 @@ from tenshot.automl.features import Picture
 from tenshot.automl.outcome import parity
 from tenshot.automl.predictor import RUNTIMES, prepare
 from tenshot.automl.scores import Calibration
-from tenshot.automl.search import classification
+from tenshot.automl.search import judging
 from tenshot.automl.search.budget import Budget
-from tenshot.automl.search.classification import Search, clearly_better, score, search
+from tenshot.automl.search.classification import Search, search
 from tenshot.automl.search.frozen import Learning
+from tenshot.automl.search.judging import cheapest_of_the_best, clearly_better, score
 from tenshot.automl.search.space import Space
 from tenshot.automl.training.trained import Trained
 from tenshot.projects.errors import JobCancelled, TrainingError
@@ -40,9 +41,18 @@ FROZEN = Space(
 )  # fmt: skip
 FINETUNE = Space(
     "finetune",
-    {"start": [6], "epochs": [2, 6], "lr": [1e-5, 1e-3], "smoothing": [0.0, 0.1]},
-    {"start": 6, "epochs": 6, "lr": 1e-5, "smoothing": 0.0},
-)
+    {
+        "start": [6], "size": [64, 96], "steps": [10, 20], "lr": [1e-5, 1e-3], "decay": [1.0],
+        "head": ["fitted", "zero"],
+        "flip": ["none", "horizontal"], "colour": [False], "amount": [1.0], "smoothing": [0.0, 0.1],
+        "mixup": [0.0, 0.2],
+        "ema": [False, True],
+    },
+    {
+        "start": 6, "size": 96, "steps": 20, "lr": 1e-5, "decay": 1.0, "head": "fitted", "flip": "none",
+        "colour": False, "amount": 1.0, "smoothing": 0.0, "mixup": 0.0, "ema": False,
+    },
+)  # fmt: skip
 
 
 def data(draw: Draw, rows: list[tuple[str, ...]], labels: tuple[str, ...], *, exclusive: bool) -> Learning:
@@ -129,25 +139,40 @@ def test_same_seed_same_model(shared: Workspace, discs: Learning, tmp_path: Path
 
 @pytest.mark.slow
 @pytest.mark.parametrize("exclusive", [True, False], ids=["one label", "several"])
+@pytest.mark.parametrize(("taken", "kind"), [(1, "finetune"), (2, "ensemble")])
 def test_fine_tuned(
-    shared: Workspace, draw: Draw, exclusive: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """With the bar out of the way the fine-tuned network is what is exported."""
-    monkeypatch.setattr(classification, "clearly_better", lambda *_: True)
+    shared: Workspace, draw: Draw, exclusive: bool, taken: int, kind: str, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Where the comparison says so, the fine-tuned network is what is exported, alone or with the frozen one."""
+    monkeypatch.setattr(judging, "cheapest_of_the_best", lambda _: taken)
     found = data(draw, [("red",), ("blue",)] * 4, ("blue", "red"), exclusive=exclusive)
     settings = options(tmp_path, trials=1, budget=Budget.start(600.0))
     trained = small(shared, found, **settings).run()
-    assert trained.params == {
-        "kind": "finetune", **{k: v for k, v in FROZEN.default.items() if k != "taps"}, **FINETUNE.default,
-    }  # fmt: skip
+    assert trained.params["kind"] == kind
+    expected = {"finetune": FINETUNE.default, "ensemble": {f"finetune.{k}": v for k, v in FINETUNE.default.items()}}
+    assert expected[kind].items() <= trained.params.items()
+    assert trained.input.height == (224 if kind == "ensemble" else FINETUNE.default["size"])
     (loss,) = (s.points for s in trained.curves if s.name == "fine-tuning loss")
-    assert len(loss) == FINETUNE.default["epochs"]
+    assert len(loss) == FINETUNE.default["steps"]  # all eight images are one step
     assert loss[-1][1] < loss[0][1]
     assert trained.oof is not None
     assert len(trained.oof) == 8
     trained.export(tmp_path)
     for runtime in RUNTIMES:
         assert largest_difference(trained, found, tmp_path, runtime) < 1e-3
+
+
+@pytest.mark.slow
+def test_what_cannot_be_compared_is_mixed(shared: Workspace, draw: Draw, tmp_path: Path) -> None:
+    """One image a label: nothing can be held out, so both kinds answer together and nothing is claimed."""
+    found = data(draw, [("red",), ("blue",), ("green",)], ("blue", "green", "red"), exclusive=True)
+    trained = small(shared, found, **options(tmp_path, budget=Budget.start(600.0))).run()
+    assert trained.params["kind"] == "ensemble"
+    assert trained.oof is None
+    assert any("quality is unknown" in w for w in trained.warnings)
+    batch = np.stack([prepare(p.pixels(), trained.input) for p in found.pictures])
+    assert np.array_equal(trained.network(batch)[:, :3].argmax(1), found.truth.argmax(1))
 
 
 @pytest.mark.slow
@@ -169,7 +194,7 @@ def test_killed_and_continued(shared: Workspace, discs: Learning, tmp_path: Path
     continued.spaces["frozen"] = FROZEN.narrowed(head=["logistic", "ridge", "prototype"])
     trained = continued.run()
     frozen = [t for t in trained.trials if t.kind == "frozen"]
-    assert [t.state for t in frozen] == ["complete", "complete", "fail", "complete", "complete"]
+    assert [t.state for t in frozen] == ["complete"] * 4
     assert {t.params["head"] for t in frozen if t.params} <= {"logistic", "ridge"}
 
 
@@ -203,12 +228,28 @@ def test_clearly_better(gains: list[float], expected: bool) -> None:
     assert clearly_better(rivals - gains, rivals) is expected
 
 
+@pytest.mark.parametrize(
+    ("candidates", "expected"),
+    [
+        pytest.param([[1.0, 1.1, 0.9], [0.2, 0.3, 0.1], [0.2, 0.3, 0.1]], 1, id="equal: the cheaper"),
+        pytest.param([[1.0, 1.1, 0.9], [0.2, 0.3, 0.1], [0.1, 0.1, 0.0]], 2, id="surely better"),
+        pytest.param([[0.5, 0.5, 0.5, 0.5], [0.0, 1.0, 0.0, 0.9]], 0, id="better by less than an error"),
+        pytest.param([[np.nan, 0.5, 0.6], [np.nan, 0.1, 0.1]], 1, id="not all held out"),
+    ],
+)
+def test_the_cheapest_of_the_best(candidates: list[list[float]], expected: int) -> None:
+    assert cheapest_of_the_best([np.array(row) for row in candidates]) == expected
+
+
 def test_score_is_a_proper_one(draw: Draw) -> None:
     """Confident and right beats unsure beats confident and wrong, whatever the scale of the logits."""
     found = data(draw, [("red",), ("blue",)] * 6, ("blue", "red"), exclusive=True)
     right = np.where(found.truth, 1.0, -1.0)
     unsure = right * np.where(np.arange(12) % 3 == 0, -1.0, 1.0)[:, None]
-    values = [score(found, logits).value for logits in (right, unsure, -right)]
+    rows = np.arange(12)
+    values = [score(found, logits, rows).value for logits in (right, unsure, -right)]
     assert values[0] < values[1] < values[2]
-    assert score(found, 50 * right).value == pytest.approx(values[0], abs=0.02)
-    assert score(found, right).losses.shape == (12,)
+    assert score(found, 50 * right, rows).value == pytest.approx(values[0], abs=0.15)
+    part = score(found, right, rows[:5])
+    assert np.isnan(part.losses).sum() == 7
+    assert len(part.outcome) == 5
