@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -19,6 +21,7 @@ from PIL import Image
 
 from tenshot.automl.predictor import Predictor
 from tenshot.automl.search import study as studies
+from tenshot.automl.search.place import storage
 from tenshot.automl.search.space import load
 from tenshot.automl.training import launch
 from tenshot.automl.training.options import Options
@@ -136,6 +139,25 @@ class TestLittleData:
         assert details["images"] == 12
 
 
+CHEAP = {
+    "frozen": {"policy": ["hflip"], "backbone": ["efficientnet_lite2"]},
+    "finetune": {"start": [5], "size": [160], "steps": [40]},
+}
+STAGES = ["features", "heads", "fine-tuning", "final fit", "export", "evaluation", "report", "tracking"]
+
+
+def recorded(workspace: Workspace) -> list[tuple[str, str]]:
+    """Name and status of MLflow's runs of trainings that were not deleted."""
+    path = Path(workspace.tracking_uri.removeprefix("sqlite:///"))
+    if not path.is_file():
+        return []
+    with sqlite3.connect(path) as connection:
+        if not connection.execute("SELECT name FROM sqlite_master WHERE name = 'runs'").fetchone():
+            return []
+        rows = connection.execute("SELECT name, status FROM runs WHERE lifecycle_stage = 'active'").fetchall()
+    return [row for row in rows if row[0].startswith("version ")]
+
+
 COMMAND = [sys.executable, "-c", "from tenshot.projects.cli import main; main()"]
 
 
@@ -189,6 +211,52 @@ class TestProcess:
         Predictor.load(workspace.bundle_dir("p", 1))
         (job,) = workspace.store.jobs(project="p")
         assert (job.status, job.attempts) == (JobStatus.SUCCEEDED, 2)
+
+    @pytest.mark.parametrize("stage", ["heads", "fine-tuning", "export", "evaluation", "report", "tracking"])
+    def test_killed_in_any_stage(self, workspace: Workspace, ask: Any, tmp_path: Path, stage: str) -> None:
+        """At most the running trial is lost, the same folds go on, and MLflow shows the training once."""
+        (tmp_path / "own.yaml").write_text(json.dumps(CHEAP))
+        process = self.start(tmp_path, "--budget", "10m", "--trials", "3", "--space", str(tmp_path / "own.yaml"))
+
+        def reached() -> bool:
+            found = [job.progress.get("stage") for job in workspace.store.jobs(project="p")]
+            return found in ([s] for s in STAGES[STAGES.index(stage) :])
+
+        try:
+            until(lambda: reached() or process.poll() is not None, within_s=900)
+            if stage == "tracking":  # its run exists, and is not finished
+                until(lambda: recorded(workspace) or process.poll() is not None, within_s=900)
+            assert process.poll() is None
+        finally:
+            process.kill()
+            process.communicate()
+        before = self.scored(workspace)
+        status, done = ask("train", "p", "--resume")
+        assert status == 0, done
+        assert done["version"] == 1
+        after = self.scored(workspace)
+        assert {number: after[number] for number in before} == before
+        assert recorded(workspace) == [("version 1", "FINISHED")]
+        Predictor.load(workspace.bundle_dir("p", 1))
+
+    def scored(self, workspace: Workspace) -> dict[tuple[str, int], Any]:
+        """Every finished trial of any kind: parameters, value, when it began."""
+        kept, found = storage(workspace.version_dir("p", 1) / "study" / "journal.log"), {}
+        for study in kept.get_all_studies():
+            for trial in kept.get_all_trials(study._study_id):
+                if trial.state.name == "COMPLETE":
+                    found[study.study_name, trial.number] = (trial.params, trial.value, trial.datetime_start)
+        return found
+
+    def test_one_seed_one_result(self, workspace: Workspace) -> None:
+        """Two trainings that are ended by their trials give the same network."""
+        found = []
+        for number in (1, 2):
+            version = launch.launch(workspace, "p", Options(1200.0, 4, 7, space=CHEAP), show=lambda _: None)
+            weights = workspace.bundle_dir("p", number) / "model.bin"
+            told = {key: version.details[key] for key in ("params", "metrics", "intervals", "thresholds", "trials")}
+            found.append((told, hashlib.sha256(weights.read_bytes()).hexdigest()))
+        assert found[0] == found[1]
 
     def complete(self, workspace: Workspace) -> list[tuple[int, dict[str, Any], float]]:
         journal = workspace.version_dir("p", 1) / "study" / "journal.log"
