@@ -89,13 +89,22 @@ def view(found: dict[str, Any]) -> list[Any]:
     for name, value in found["metrics"].items():
         mark = "[yellow]unproven[/]" if name in found["unproven"] else ""
         shown.add_row(name, f"{value:.3f}", interval_text(found["intervals"].get(name)), mark)
-    labels = Table("label", "images", "threshold", "precision", "recall", "F1", "AP")
+    note = "[yellow]?[/] unproven: the 95 % interval is wider than 0.30"
+    labels = Table("label", "images", "threshold", "precision", "recall", "F1", "AP", caption=note)
     for row in found["labels"]:
-        cells = [row.get(key) for key in ("precision", "recall", "f1", "ap50" if "ap50" in row else "ap")]
-        numbers = ["–" if value is None else f"{value:.3f}" for value in cells]
+        numbers = [_number(row, key) for key in ("precision", "recall", "f1", "ap50" if "ap50" in row else "ap")]
         labels.add_row(escape(row["label"]), str(row["images"]), f"{100 * row['threshold']:.1f}", *numbers)
     notes = [f"[yellow]![/] {found['refused_count']} records were refused"] if found["refused_count"] else []
     if found["unknown_labels"]:
         unknown = escape(", ".join(found["unknown_labels"]))
         notes.append(f"[yellow]![/] labels that the version does not know: {unknown}")
     return [shown, labels, *notes]
+
+
+def _number(row: dict[str, Any], name: str) -> str:
+    from tenshot.automl.evaluation.intervals import is_unproven
+
+    if row.get(name) is None:
+        return "–"
+    interval = row.get(f"{name}_interval")
+    return f"{row[name]:.3f}" + (" [yellow]?[/]" if interval and is_unproven(interval) else "")

@@ -36,6 +36,7 @@ def version_row(version: ModelVersion) -> dict[str, Any]:
         "metric": primary,
         "value": found.get("metrics", {}).get(primary),
         "interval": found.get("intervals", {}).get(primary),
+        "unproven": primary in found.get("unproven", []),
         "measured_on": found.get("measured_on"),
         "seconds": found.get("seconds"),
         "created": iso(version.created_at),
@@ -58,7 +59,8 @@ def table(rows: list[dict[str, Any]]) -> Table:
 def _result(row: dict[str, Any]) -> str:
     if row["value"] is None:
         return "–"
-    return f"{row['metric']} {row['value']:.3f}\n[dim]{interval_text(row['interval'])}[/]"
+    unproven = " [yellow]unproven[/]" if row["unproven"] else ""
+    return f"{row['metric']} {row['value']:.3f}\n[dim]{interval_text(row['interval'])}[/]{unproven}"
 
 
 def interval_text(interval: list[float] | None) -> str:

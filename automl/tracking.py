@@ -116,6 +116,8 @@ def _record(workspace: Workspace, result: Result, dataset: DatasetVersion, direc
         "tenshot.base": manifest.base.name,
         "tenshot.licence": manifest.base.licence,
         "tenshot.measured_on": result.measured_on,
+        "tenshot.unproven": ", ".join(result.evaluation.unproven) if result.evaluation else "",
+        "tenshot.calibration": manifest.calibration.method,
         **{f"environment.{key}": str(value) for key, value in environment().items()},
     }
     with mlflow.start_run(experiment_id=experiment, run_name=f"version {manifest.version}", tags=tags) as run:
