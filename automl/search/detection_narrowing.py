@@ -40,6 +40,8 @@ def narrowed_detection(own: Mapping[str, Any], where: str = "search space", prod
         document["space"][key] = _tighter(values, product.space[key], f"{where}: space.{key}")
     narrow = parse(document, where)
     document["default"] = _default(narrow, section(own, "default", where), where)
+    if narrow.few_objects:
+        document["few_objects"]["default"] = _few(narrow, section(own, "default", where))
     document["first"] = [row for row in document["first"] if all(_allows(narrow, k, v) for k, v in row.items())]
     return parse(document, where)
 
@@ -104,6 +106,16 @@ def _default(narrow: Space, own: Mapping[str, Any], where: str) -> dict[str, flo
             )
         found[key] = _nearest(how, value)
     return found
+
+
+def _few(narrow: Space, own: Mapping[str, Any]) -> dict[str, float]:
+    """What suits images of few objects, as near to it as is allowed; the user's own default comes first."""
+    suits = narrow.few_objects.default if narrow.few_objects else {}
+    return {
+        key: value if _allows(narrow, key, value) else _nearest(narrow.space[key], value)
+        for key, value in suits.items()
+        if key not in own
+    }
 
 
 def _allows(narrow: Space, key: str, value: float) -> bool:

@@ -42,6 +42,13 @@ class BatchRule(_Strict):
     highest: int = Field(ge=1)
 
 
+class FewObjects(_Strict):
+    most_boxes: float = Field(ge=0)
+    """An image, on average."""
+    default: dict[str, float]
+    """What replaces the default then."""
+
+
 class Choices(_Strict):
     choices: tuple[float, ...] = Field(min_length=1)
 
@@ -64,6 +71,7 @@ class Space(_Strict):
     epochs: EpochRule
     batch: BatchRule
     default: dict[str, float]
+    few_objects: FewObjects | None = None
     first: tuple[dict[str, float], ...]
     space: dict[str, Choices | Range]
     suppression: SuppressionGrid
@@ -71,7 +79,8 @@ class Space(_Strict):
     @model_validator(mode="after")
     def _only_recipe_fields(self) -> Space:
         known = {f.name for f in fields(Recipe)} - {"image_size", "epochs", "batch"}
-        named = {*self.default, *self.space, *(key for row in self.first for key in row)} - {SCALE_OF_SIZE}
+        rows = [self.default, *self.first, self.few_objects.default if self.few_objects else {}]
+        named = {*self.space, *(key for row in rows for key in row)} - {SCALE_OF_SIZE}
         if named - known:
             raise ValueError(f"no recipe has {', '.join(sorted(named - known))}")
         return self
@@ -94,7 +103,8 @@ def parse(document: Mapping[str, Any], name: str) -> Space:
 
 
 def default_recipe(examples: Sequence[Example], rules: Space) -> Recipe:
-    """The recipe that is tried first: image size from the boxes, epochs and batch from the number of images."""
+    """The recipe that is tried first: image size from the boxes, epochs and batch from the number of images, and what
+    suits images of few or of many objects."""
     epochs, batch, images = rules.epochs, rules.batch, max(1, len(examples))
     passes = round(epochs.views / math.sqrt(images))
     recipe = Recipe(
@@ -102,7 +112,13 @@ def default_recipe(examples: Sequence[Example], rules: Space) -> Recipe:
         epochs=min(epochs.highest, max(epochs.lowest, passes)),
         batch=min(batch.highest, max(batch.lowest, round(batch.share * images))),
     )
-    return recipe_with(recipe, rules.default)
+    return recipe_with(recipe, {**rules.default, **_for_few_objects(examples, rules)})
+
+
+def _for_few_objects(examples: Sequence[Example], rules: Space) -> Mapping[str, float]:
+    counts = [len(example.boxes) for example in examples if example.boxes]
+    few = rules.few_objects
+    return few.default if few and counts and float(np.mean(counts)) <= few.most_boxes else {}
 
 
 def recipe_with(recipe: Recipe, params: Mapping[str, float]) -> Recipe:

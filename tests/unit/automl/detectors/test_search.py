@@ -25,6 +25,7 @@ from tenshot.automl.search.detection_budget import (
     plan,
     replanned,
 )
+from tenshot.automl.search.detection_narrowing import narrowed_detection
 from tenshot.automl.search.detection_space import Space, default_params, default_recipe, parse, recipe_with, space
 from tenshot.automl.search.suppressions import map50
 from tenshot.datasets.annotations import Box
@@ -140,9 +141,27 @@ def test_more_images_take_fewer_passes_and_larger_batches() -> None:
     assert few.batch < many.batch
 
 
-def test_the_default_is_a_point_of_the_space() -> None:
+@pytest.mark.parametrize(
+    ("examples", "few"),
+    [
+        pytest.param([boxed(0.3)] * 10, True, id="one-box-an-image"),
+        pytest.param([boxed(0.1, count=20)] * 10, False, id="twenty-boxes-an-image"),
+        pytest.param([boxed(0.1, count=8)] * 5 + [boxed(0.1, count=0)] * 20, False, id="negatives-do-not-count"),
+    ],
+)
+def test_few_objects_have_a_default_of_their_own(examples: list[Example], few: bool) -> None:
     rules = space()
-    recipe = default_recipe([boxed(0.3)] * 10, rules)
+    assert rules.few_objects
+    recipe = default_recipe(examples, rules)
+    other = default_recipe(examples, rules.model_copy(update={"few_objects": None}))
+    assert recipe == (recipe_with(other, rules.few_objects.default) if few else other)
+    assert (recipe != other) is few
+
+
+@pytest.mark.parametrize("count", [pytest.param(1, id="few-objects"), pytest.param(20, id="many-objects")])
+def test_the_default_is_a_point_of_the_space(count: int) -> None:
+    rules = space()
+    recipe = default_recipe([boxed(0.1, count=count)] * 10, rules)
     params = default_params(rules, recipe)
     assert recipe_with(recipe, params) == recipe
     for name, value in params.items():
@@ -164,6 +183,7 @@ def shipped() -> dict[str, Any]:
         pytest.param(("image_sise",), {}, "image_sise", id="unknown-section"),
         pytest.param(("space", "mosiac"), {"choices": [0]}, "mosiac", id="unknown-parameter"),
         pytest.param(("default",), {"image_size": 416}, "image_size", id="size-is-not-a-default"),
+        pytest.param(("few_objects", "default"), {"mosiac": 1.0}, "mosiac", id="unknown-for-few-objects"),
         pytest.param(("suppression", "iou"), [], r"suppression\.iou", id="empty-grid"),
     ],
 )
@@ -175,6 +195,18 @@ def test_the_space_is_read_strictly(path: tuple[str, ...], value: Any, match: st
     target[path[-1]] = value
     with pytest.raises(SettingsError, match=match):
         parse(document, "detection.yaml")
+
+
+@pytest.mark.parametrize(
+    ("own", "key", "expected"),
+    [
+        pytest.param({"space": {"mosaic": [0.0]}}, "mosaic", 0.0, id="what-is-not-allowed-gives-way"),
+        pytest.param({"default": {"paste": 0.0}}, "paste", 0.0, id="a-default-of-ones-own-comes-first"),
+        pytest.param({"default": {"paste": 0.0}}, "mosaic", 1.0, id="the-rest-stays"),
+    ],
+)
+def test_a_space_of_ones_own_holds_for_few_objects_too(own: dict[str, Any], key: str, expected: float) -> None:
+    assert getattr(default_recipe([boxed(0.3)] * 10, narrowed_detection(own)), key) == expected
 
 
 # Searching ---------------------------------------------------------------------------------------------------------
