@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import http.client
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from tenshot.automl.base.catalogue import public
 from tenshot.projects.errors import WeightsError
@@ -32,8 +33,9 @@ def download(
     there was no answer) without user, password or query of the address in its message; `target` is then gone.
     """
     watch = _Redirects()
-    request = urllib.request.Request(url, headers={"User-Agent": AGENT})  # noqa: S310  # http(s) by the row's pattern
-    if authorisation:
+    address, basic = _without_user(url)
+    request = urllib.request.Request(address, headers={"User-Agent": AGENT})  # noqa: S310  # http(s) by its pattern
+    if authorisation := authorisation or basic:
         request.add_unredirected_header("Authorization", authorisation)
     try:
         with urllib.request.build_opener(watch).open(request, timeout=settings.timeout_s) as answer:
@@ -51,6 +53,15 @@ def download(
     except WeightsError:
         target.unlink(missing_ok=True)
         raise
+
+
+def _without_user(url: str) -> tuple[str, str | None]:
+    """The address, and what its `user:password@` means as a header."""
+    parts = urlsplit(url)
+    user, at, host = parts.netloc.rpartition("@")
+    if not at:
+        return url, None
+    return urlunsplit(parts._replace(netloc=host)), f"Basic {base64.b64encode(unquote(user).encode()).decode()}"
 
 
 def _copy(answer: Any, target: Path, what: str, limit_bytes: int) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -100,7 +99,9 @@ def load(model: str, weights: Path) -> Backbone:
     overlay = {"file": str(weights), "custom_load": weights.suffix == ".npz"}
     try:
         whole = timm.create_model(model, pretrained=True, pretrained_cfg_overlay=overlay)
-    except (OSError, EOFError, KeyError, ValueError, RuntimeError, AttributeError, pickle.UnpicklingError) as error:
+        if getattr(whole, "dynamic_img_size", False):  # which would look at the size of every image
+            whole = timm.create_model(model, pretrained=True, pretrained_cfg_overlay=overlay, dynamic_img_size=False)
+    except Exception as error:  # each format of weights fails in its own way
         raise WeightsError(
             f"{weights.name} does not hold timm's {model}: {_first_line(error)}",
             hint="the file is damaged or of another model",
