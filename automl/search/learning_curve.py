@@ -58,7 +58,7 @@ def measure(frozen: Frozen, params: dict[str, Any], folds: Sequence[Fold], *, se
             if monotonic() > end:
                 return _points(data, scores, sizes) if draw else []
             parts = _parts(data, folds, share, seed + 7919 * draw)
-            scores[share].append(_score(data, _logits(frozen, params, parts)))
+            scores[share].append(_score(data, frozen.out_of_fold(params, parts), parts))
             sizes[share].append(_images_per_label(data, parts))
     return _points(data, scores, sizes)
 
@@ -71,7 +71,7 @@ def _parts(data: Learning, folds: Sequence[Fold], share: float, seed: int) -> li
     """
     random = np.random.default_rng(seed)
     strata = np.asarray(data.strata)
-    kept = share * (len(folds) - 1) / len(folds)
+    kept = share * float(np.mean([len(train) for train, _ in folds])) / len(strata)
     wanted = {int(s): max(1, int(kept * n + 1e-9)) for s, n in zip(*np.unique(strata, return_counts=True), strict=True)}
     return [(_thinned(train, strata, wanted, random), held) for train, held in folds]
 
@@ -83,15 +83,13 @@ def _thinned(
     return np.sort(np.concatenate(rows))
 
 
-def _logits(frozen: Frozen, params: dict[str, Any], parts: Sequence[Fold]) -> Floats:
-    return frozen.out_of_fold(params, parts)
-
-
-def _score(data: Learning, logits: Floats) -> float:
+def _score(data: Learning, logits: Floats, parts: Sequence[Fold]) -> float:
+    """Of the images that the folds hold out."""
+    rows = np.unique(np.concatenate([held for _, held in parts]))
     kind = "softmax" if data.exclusive else "sigmoid"
-    ids = tuple(picture.id for picture in data.pictures)
-    scores = Calibration(kind).apply(logits)  # type: ignore[arg-type]
-    outcome = ClassificationOutcome(data.labels, ids, data.truth, logits, scores, data.exclusive)
+    scores = Calibration(kind).apply(logits[rows])  # type: ignore[arg-type]
+    ids = tuple(data.pictures[i].id for i in rows.tolist())
+    outcome = ClassificationOutcome(data.labels, ids, data.truth[rows], logits[rows], scores, data.exclusive)
     return evaluate.values(outcome)[METRICS[data.exclusive]]
 
 
