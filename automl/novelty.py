@@ -65,7 +65,8 @@ class Novelty:
 
 def strangeness(features: NDArray[Any], rows: NDArray[np.float32]) -> Floats:
     """[N] of descriptors [N, D] against the nearest of `rows` [K, D], all of unit length."""
-    nearest = rows[np.argmax(features @ rows.T, axis=1)]
+    # Not a matrix product: of so few rows its threads cost ten times what they bring (0.26 ms of 1000 × 1280 as it is).
+    nearest = rows[np.argmax(np.einsum("nd,kd->nk", features, rows), axis=1)]
     # Half the squared distance is 1 - cosine without the rounding of a difference of two numbers near 1.
     return of_gap(0.5 * np.square(features - nearest, dtype=np.float64).sum(axis=1))
 

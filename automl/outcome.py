@@ -34,10 +34,8 @@ def observe(predictor: Predictor, images: Iterable[Labeled], check: Callable[[],
     truth = np.stack([row[1] for row in rows]) if rows else np.zeros((0, len(labels)), np.bool_)
     answers = np.stack([row[2] for row in rows]) if rows else predictor.look([])
     raw = predictor.logits(answers).astype(np.float64)
-    exclusive = predictor.manifest.task is Task.CLASSIFICATION
-    return ClassificationOutcome(
-        labels, ids, truth, raw, predictor.judge(answers), exclusive, predictor.novelties(answers)
-    )
+    exclusive, novelty = predictor.manifest.task is Task.CLASSIFICATION, predictor.novelties(answers)
+    return ClassificationOutcome(labels, ids, truth, raw, predictor.judge(answers, novelty), exclusive, novelty)
 
 
 def _observe_batch(predictor: Predictor, batch: list[Labeled], check: Callable[[], None]) -> list[tuple[Any, ...]]:
@@ -65,14 +63,14 @@ def parity(
     manifest: Manifest, served: Network, trained: Network, images: Sequence[RGB], novelty: Novelty | None = None
 ) -> float:
     """Largest absolute difference between the two networks' scores (0…1) on the same images."""
-    worst, judge = 0.0, Predictor(manifest, served, novelty).judge
+    worst, reader = 0.0, Predictor(manifest, served, novelty)
     for batch in batches(images):
         inputs = np.stack([prepare(image, manifest.input) for image in batch])
         one, two = served(inputs), trained(inputs)
         if manifest.task is Task.DETECTION:
             one, two = one[:, 4:], two[:, 4:]
         else:
-            one, two = judge(one), judge(two)  # type: ignore[assignment]
+            one, two = (reader.judge(rows, reader.novelties(rows)) for rows in (one, two))  # type: ignore[assignment]
         worst = max(worst, float(np.abs(one - two).max()))
     return worst
 

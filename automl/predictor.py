@@ -83,7 +83,7 @@ class Predictor:
         if self.manifest.task is Task.DETECTION:
             boxes = suppress(raw, image_hw, self.manifest.input, self.manifest.suppression or Suppression())
             return self._boxes_above(self._calibrated(boxes), min_confidence)[:max_results]
-        return self._labels_above(self.judge(raw[None])[0], min_confidence)[:max_results]
+        return self._labels_above(self.judge(raw[None], self.novelties(raw[None]))[0], min_confidence)[:max_results]
 
     def answer(
         self,
@@ -94,18 +94,21 @@ class Predictor:
         max_results: int | None = None,
     ) -> dict[str, Any]:
         """The same as JSON values: `labels`, and where the bundle can tell it `novelty`, 0…1."""
-        found = self.read(raw, image_hw, min_confidence=min_confidence, max_results=max_results)
         novelty = self.novelties(raw[None])
-        told = {} if novelty is None else {"novelty": round(float(novelty[0]), 4)}
-        return {"labels": [label.to_json() for label in found], **told}
+        if novelty is None:
+            found = self.read(raw, image_hw, min_confidence=min_confidence, max_results=max_results)
+            return {"labels": [label.to_json() for label in found]}
+        found = self._labels_above(self.judge(raw[None], novelty)[0], min_confidence)[:max_results]
+        return {"labels": [label.to_json() for label in found], "novelty": round(float(novelty[0]), 4)}
 
     def scores(self, images: Sequence[RGB]) -> Floats:
         """[N, C] scores of a classifier as they are served, 0…1."""
-        return self.judge(self.look(images))
+        rows = self.look(images)
+        return self.judge(rows, self.novelties(rows))
 
-    def judge(self, rows: NDArray[np.float32]) -> Floats:
-        """[N, C] scores of a classifier, 0…1, from the network's output: calibrated, times what novelty leaves."""
-        scores, novelty = self.manifest.calibration.apply(self.logits(rows)), self.novelties(rows)
+    def judge(self, rows: NDArray[np.float32], novelty: Floats | None) -> Floats:
+        """[N, C] scores of a classifier, 0…1, from its output: calibrated, times what novelty [N] leaves of them."""
+        scores = self.manifest.calibration.apply(self.logits(rows))
         return scores if novelty is None else scores * (1.0 - novelty)[:, None]
 
     def novelties(self, rows: NDArray[np.float32]) -> Floats | None:

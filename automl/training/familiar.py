@@ -67,11 +67,13 @@ def fit(features: NDArray[np.float32], groups: NDArray[Any]) -> tuple[Novelty, F
     """From descriptors [N, D] and near-duplicate groups [N] to the novelty and that of each image among the others
     [N]; None if all are of one group."""
     from scipy.stats import t
+    from threadpoolctl import threadpool_limits
 
     if len(np.unique(groups)) < 2:
         return None
     rows = unit(features.astype(np.float16).astype(np.float32))  # as they will be read from the file
-    gaps = 1.0 - (rows @ rows.T).astype(np.float64)
+    with threadpool_limits(1, user_api="blas"):
+        gaps = 1.0 - (rows @ rows.T).astype(np.float64)
     gaps[groups[:, None] == groups[None, :]] = np.inf
     seen = of_gap(gaps.min(axis=1))
     freedom = USUAL_IMAGES + len(seen) - 1
