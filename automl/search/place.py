@@ -128,6 +128,14 @@ def _mend(journal: Path) -> None:
     os.truncate(journal, journal.read_bytes().rfind(b"\n") + 1)
 
 
+def resolved(url: str | None, home: Path) -> str | None:
+    """With the path of an SQLite file, which may be relative, below `home`: processes work in different folders."""
+    scheme = "sqlite:///"
+    if url is None or not url.startswith(scheme):
+        return url
+    return f"{scheme}{home / url.removeprefix(scheme)}"
+
+
 def _database(text: str) -> BaseStorage:
     import sqlalchemy as sa
     from optuna.storages import RDBStorage

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from tenshot.automl.search.place import Place
+from tenshot.automl.search.place import Place, resolved
 from tenshot.automl.training.learn import Assignment, Progress
 from tenshot.automl.training.options import Options
 from tenshot.datasets import snapshots
@@ -64,7 +64,7 @@ def place_of_job(workspace: Workspace, job: Job) -> Place:
     number, settings = int(job.version or 0), workspace.settings
     return Place(
         journal=workspace.version_dir(job.project, number) / "study" / "journal.log",
-        url=settings.training.storage_url,
+        url=resolved(settings.training.storage_url, workspace.home),
         prefix=f"{job.project}/{number}-{int(job.created_at * 1000):x}",
         beat_s=settings.jobs.heartbeat_s,
         stale_after_s=settings.jobs.stale_after_s,
