@@ -111,14 +111,14 @@ def recorded(workspace: Workspace) -> list[tuple[str, str]]:
 
 def test_a_queue_is_worked_off(project: Workspace, start: Start) -> None:
     for _ in range(2):
-        launch.enqueue(project, "p", Options(30.0, 2, space={**CHEAP, "finetune": False}))
+        launch.enqueue(project, "p", Options(72_000.0, 2, space={**CHEAP, "finetune": False}))
     done = [printed(process) for process in (start("worker", "--once"), start("worker", "--once", "--project", "p"))]
     assert sorted(row["version"] for one in done for row in one["trainings"]) == [1, 2]
     assert all(v.status is VersionStatus.TRAINING_COMPLETED for v in project.store.versions("p"))
 
 
 def test_a_worker_that_dies_loses_one_trial(project: Workspace, start: Start) -> None:
-    job = launch.enqueue(project, "p", Options(1500.0, 5, space=CHEAP))
+    job = launch.enqueue(project, "p", Options(72_000.0, 3, space=CHEAP))
     leader = start("worker", "--once")
     until(lambda: running(project, job, leader) or leader.poll() is not None)
     killed = start("worker", "--project", "p")
@@ -139,7 +139,7 @@ def test_a_worker_that_dies_loses_one_trial(project: Workspace, start: Start) ->
 
 
 def test_ctrl_c_gives_the_trial_back(project: Workspace, start: Start) -> None:
-    job = launch.enqueue(project, "p", Options(1500.0, 4, space=CHEAP))
+    job = launch.enqueue(project, "p", Options(72_000.0, 3, space=CHEAP))
     leader = start("worker", "--once")
     until(lambda: running(project, job, leader) or leader.poll() is not None)
     helper = start("worker")
@@ -155,7 +155,7 @@ def test_ctrl_c_gives_the_trial_back(project: Workspace, start: Start) -> None:
 
 def test_ctrl_c_of_an_idle_worker(project: Workspace, start: Start) -> None:
     worker = start("worker")
-    job = launch.enqueue(project, "p", Options(30.0, 2, space={**CHEAP, "finetune": False}))
+    job = launch.enqueue(project, "p", Options(72_000.0, 2, space={**CHEAP, "finetune": False}))
     until(lambda: project.store.job(job.id).status is JobStatus.SUCCEEDED)
     until(lambda: project.store.version("p", 1).status is VersionStatus.TRAINING_COMPLETED)
     worker.send_signal(signal.SIGTERM)

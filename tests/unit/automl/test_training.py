@@ -216,7 +216,7 @@ class TestProcess:
     def test_killed_in_any_stage(self, workspace: Workspace, ask: Any, tmp_path: Path, stage: str) -> None:
         """At most the running trial is lost, the same folds go on, and MLflow shows the training once."""
         (tmp_path / "own.yaml").write_text(json.dumps(CHEAP))
-        process = self.start(tmp_path, "--budget", "10m", "--trials", "3", "--space", str(tmp_path / "own.yaml"))
+        process = self.start(tmp_path, "--budget", "20h", "--trials", "3", "--space", str(tmp_path / "own.yaml"))
 
         def reached() -> bool:
             found = [job.progress.get("stage") for job in workspace.store.jobs(project="p")]
@@ -252,7 +252,7 @@ class TestProcess:
         """Two trainings that are ended by their trials give the same network."""
         found = []
         for number in (1, 2):
-            version = launch.launch(workspace, "p", Options(1200.0, 4, 7, space=CHEAP), show=lambda _: None)
+            version = launch.launch(workspace, "p", Options(72_000.0, 4, 7, space=CHEAP), show=lambda _: None)
             weights = workspace.bundle_dir("p", number) / "model.bin"
             told = {key: version.details[key] for key in ("params", "metrics", "intervals", "thresholds", "trials")}
             found.append((told, hashlib.sha256(weights.read_bytes()).hexdigest()))
