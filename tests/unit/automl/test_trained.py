@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tenshot.automl.bundle import read_manifest, verify
+from tenshot.automl.bundle import read_manifest, verify, write_manifest
+from tenshot.automl.evaluation import outcomes
 from tenshot.automl.predictor import RUNTIMES, Predictor
+from tenshot.projects.errors import BundleError
 from tenshot.projects.status import VersionStatus
 from tenshot.projects.workspace import Workspace
 
@@ -41,7 +44,7 @@ def test_files(discs: Workspace) -> None:
     folder = discs.version_dir("discs", 1)
     manifest = read_manifest(folder / "bundle")
     verify(folder / "bundle", manifest)
-    assert set(manifest.files) == {"model.onnx", "model.xml", "model.bin", "card.md", "LICENSE.txt"}
+    assert set(manifest.files) == {"model.onnx", "model.xml", "model.bin", "card.md", "LICENSE.txt", "novelty.npz"}
     assert (manifest.project, manifest.version, manifest.dataset_version) == ("discs", 1, 1)
     assert manifest.dataset_sha256 == discs.store.dataset_version("discs").snapshot_sha256
     assert manifest.parity == discs.store.version("discs", 1).details["parity"]
@@ -60,6 +63,51 @@ def test_bundle_answers(discs: Workspace, draw: Callable[..., np.ndarray], runti
     assert sum(name == ("red" if k % 2 else "blue") for k, name in enumerate(best)) >= 7
     other = Predictor.load(discs.bundle_dir("discs", 1)).scores(images)
     np.testing.assert_allclose(predictor.scores(images), other, atol=1e-3)
+
+
+def test_something_else_gets_low_confidence_for_every_label(discs: Workspace, draw: Callable[..., np.ndarray]) -> None:
+    predictor = Predictor.load(discs.bundle_dir("discs", 1))
+    random = np.random.default_rng(0)
+    stripes = np.zeros((80, 80, 3), np.uint8)
+    stripes[:, ::8] = 255
+    others = [random.integers(0, 256, (80, 80, 3)).astype(np.uint8), stripes, np.zeros((80, 80, 3), np.uint8)]
+    same = [draw(8000 + k, "red" if k % 2 else "blue") for k in range(20)]
+    assert predictor.scores(others).max() < 0.3
+    assert predictor.predict(others) == [[], [], []]
+    novelty = predictor.novelties(predictor.look(same))
+    assert novelty is not None
+    assert (novelty < 0.1).mean() >= 0.8
+    answer = predictor.answer(predictor.look(others)[0], (80, 80))
+    assert answer["labels"] == []
+    assert answer["novelty"] > 0.7
+
+
+def test_measured_is_what_is_served(discs: Workspace) -> None:
+    """The outcomes that the metrics come from hold the scores after novelty took its share."""
+    manifest = read_manifest(discs.bundle_dir("discs", 1))
+    for name in ("oof", "test"):
+        found = outcomes.load(discs.version_dir("discs", 1) / "study" / f"{name}.npz")
+        assert isinstance(found, outcomes.ClassificationOutcome)
+        assert found.novelty is not None
+        assert ((found.novelty >= 0) & (found.novelty < 1)).all()
+        plain = manifest.calibration.apply(found.raw)
+        np.testing.assert_allclose(found.scores, plain * (1 - found.novelty)[:, None], atol=1e-6)
+    report = (discs.version_dir("discs", 1) / "report.html").read_text("utf-8")
+    assert "Unlike the training images" in report
+
+
+def test_a_bundle_from_before_answers_as_it_did(discs: Workspace, tmp_path: Path) -> None:
+    """Without a novelty nothing is taken away; the file may be missing only if the manifest does not name it."""
+    bundle = tmp_path / "bundle"
+    shutil.copytree(discs.bundle_dir("discs", 1), bundle)
+    (bundle / "novelty.npz").unlink()
+    with pytest.raises(BundleError, match=r"novelty\.npz is missing"):
+        Predictor.load(bundle)
+    write_manifest(bundle, read_manifest(bundle))
+    predictor = Predictor.load(bundle)
+    noise = np.random.default_rng(0).integers(0, 256, (80, 80, 3)).astype(np.uint8)
+    assert predictor.scores([noise]).sum() == pytest.approx(1.0)
+    assert set(predictor.answer(predictor.look([noise])[0], (80, 80))) == {"labels"}
 
 
 def test_versions(discs: Workspace, ask: Any) -> None:
@@ -175,6 +223,9 @@ def test_registered_model_predicts(discs: Workspace, draw: Callable[..., np.ndar
         out = io.BytesIO()
         Image.fromarray(image).save(out, "PNG")
         files.append(out.getvalue())
-    rows = [json.loads(text) for text in model.predict(pandas.DataFrame({"image": files}))["labels"]]
-    own = Predictor.load(discs.bundle_dir("discs", 1)).predict(images)
-    assert rows == [[p.to_json() for p in found] for found in own]
+    told = model.predict(pandas.DataFrame({"image": files}))
+    predictor = Predictor.load(discs.bundle_dir("discs", 1))
+    assert [json.loads(text) for text in told["labels"]] == [
+        [p.to_json() for p in found] for found in predictor.predict(images)
+    ]
+    np.testing.assert_allclose(told["novelty"], predictor.novelties(predictor.look(images)), atol=1e-4)
