@@ -84,10 +84,13 @@ class Result:
 
     @property
     def headline(self) -> str:
-        """`AUC 0.831 (0.775–0.886)`."""
+        """`AUC 0.831 (0.775–0.886)`, and `unproven` where the interval is too wide."""
+        from tenshot.automl.evaluation.intervals import is_unproven
+
         key, name = HEADLINE[self.task]
         low, high = self.intervals.get(key, (float("nan"), float("nan")))[:2]
-        return f"{name} {self.metrics.get(key, float('nan')):.3f} ({low:.3f}–{high:.3f})"
+        mark = " unproven" if is_unproven((low, high)) else ""
+        return f"{name} {self.metrics.get(key, float('nan')):.3f} ({low:.3f}–{high:.3f}){mark}"
 
     def to_json(self) -> dict[str, Any]:
         return dict(self.__dict__)

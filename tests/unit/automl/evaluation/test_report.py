@@ -14,6 +14,7 @@ from tenshot.automl.evaluation import advice, calibration, evaluate, plots, thre
 from tenshot.automl.evaluation.mistakes import thumbnail, worst
 from tenshot.automl.evaluation.outcomes import ClassificationOutcome
 from tenshot.automl.evaluation.report import LARGEST_BYTES, ReportInput, TrainingCurve, render
+from tenshot.automl.scores import Calibration
 from tenshot.automl.trials import Trial
 from tenshot.projects.errors import EmptyDataError, NotFoundError
 from tenshot.projects.status import Task
@@ -288,3 +289,31 @@ def test_advice_names_the_pair_and_the_label(make_classified):
     assert sentences[0].startswith("Add training images of cat (3)")
     assert "13 images of dog (100%) were taken for cat" in sentences[1]
     assert any("Set aside" in s for s in sentences)
+
+
+def test_reliability_is_told_in_numbers_too(report, path):
+    """Before and after calibration: how many scores each bin holds, and what share came true."""
+    page = path.read_text("utf-8")
+    table = page[page.index("Share that came true in each bin") :]
+    table = table[: table.index("</table>")]
+    counts = [int(n) for n in re.findall(r'class="range">(\d+)<', table)]
+    bins = [*evaluate.reliability(report.outcome), *_raw_bins(report)]
+    assert sum(counts) == sum(b["count"] for b in bins)
+    for name in ("Brier score", "calibration error (ECE)"):
+        assert re.search(rf"<td>{re.escape(name)}</td><td>\d\.\d+</td><td>\d\.\d+</td>", page)
+    assert ("Nothing was changed" in page) == (report.calibration.method == "none")
+
+
+def _raw_bins(report: ReportInput) -> list[dict]:
+    return evaluate.reliability(calibration.apply_to(report.outcome, Calibration(report.calibration.kind)))
+
+
+def test_thresholds_that_miss_what_was_asked_for_are_marked(make_detected, tmp_path):
+    report = report_of(Task.DETECTION, make_detected(1, 12, 3))
+    wanted = {"min_precision": 0.99, "min_recall": 0.9}
+    missed = thresholds.shortfalls(report.outcome, report.thresholds, **wanted)
+    assert missed
+    page = render(replace(report, shortfalls=missed), tmp_path / "report.html").read_text("utf-8")
+    assert page.count("below precision 0.99 and recall 0.90") == len(missed)
+    assert all(m.reached in page for m in missed)
+    assert "below precision" not in render(report, tmp_path / "plain.html").read_text("utf-8")
