@@ -54,7 +54,7 @@ class Forecast:
     """90 % range of the gain."""
     points: tuple[Point, ...]
     curve: tuple[Point, ...]
-    """Images per label, lowest and highest expected score (90 %)."""
+    """Images per label, lowest and highest expected score (90\u00a0%)."""
     more: int = MORE
 
     def to_json(self) -> dict[str, Any]:
@@ -132,14 +132,14 @@ def sentence(found: Forecast, name: str) -> str:
     )
     if round(100 * found.gain) < 1:
         return (
-            f"{MORE} more images of each label would hardly raise {name} ({reach}, 90 %): "
+            f"{MORE} more images of each label would hardly raise {name} ({reach}, 90\u00a0%): "
             "look at the mistakes and at the labels instead."
         )
     gain = round(100 * found.gain)
     end = (
         f", from about {found.score:.2f} to {found.later:.2f}" if found.own else ", as a head on frozen features shows"
     )
-    return f"{MORE} more images of each label would raise {name} by about {gain} {_points(gain)} ({reach}, 90 %){end}."
+    return f"{MORE} more images of each label would raise {name} by about {gain} {_points(gain)} ({reach}, 90\u00a0%){end}."
 
 
 def _points(count: int) -> str:

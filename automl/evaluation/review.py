@@ -93,7 +93,7 @@ class Review:
         count = len(self.unlabeled)
         return [
             f"{count} {'object has' if count == 1 else 'objects have'} probably no box ({named}): "
-            "draw it, since training takes what has none for background."
+            f"draw {'it' if count == 1 else 'them'}, since training takes what has none for background."
         ]
 
     def _leaks(self) -> list[str]:
