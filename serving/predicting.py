@@ -160,7 +160,8 @@ def _through(client: Any, endpoint: Endpoint, min_confidence: float | None, path
                 f"{endpoint.url} answered {answer.status_code} for {path}", hint=f"see: tenshot logs {endpoint.ref}"
             )
         return _failed(path, document)
-    return document["images"][0] | {"image": str(path)}
+    entry: Entry = document["images"][0]
+    return entry | {"image": str(path)}
 
 
 def _post(client: Any, path: Path, data: bytes, options: dict[str, str]) -> Any:
