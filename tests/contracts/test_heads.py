@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tenshot.automl.heads import HEADS
-from tenshot.automl.linear import basis, fit
+from tenshot.automl.linear import Head, Linear, Projection, basis, fit
 
 pytestmark = pytest.mark.parametrize("head", list(HEADS))
 
@@ -20,13 +20,21 @@ def blobs(seed: int, classes: int = 3, per_class: int = 8, width: int = 20) -> t
     return x / np.sqrt(width), np.eye(classes, dtype=bool)[names]
 
 
+def fitted(head: str, x: np.ndarray, y: np.ndarray, exclusive: bool, strength: float = 1.0) -> Head:
+    """The head, its layers checked: each takes what the one before it gives."""
+    layers = HEADS.get(head)(x, y, exclusive, strength)
+    width = x.shape[1]
+    for weight, bias in layers:
+        assert weight.shape == (len(bias), width)
+        assert np.isfinite(weight).all()
+        assert np.isfinite(bias).all()
+        width = len(bias)
+    assert width == y.shape[1]
+    return Head((tuple(Linear(*layer) for layer in layers),))
+
+
 def logits(head: str, x: np.ndarray, y: np.ndarray, exclusive: bool, strength: float = 1.0) -> np.ndarray:
-    weight, bias = HEADS.get(head)(x, y, exclusive, strength)
-    assert weight.shape == (y.shape[1], x.shape[1])
-    assert bias.shape == (y.shape[1],)
-    assert np.isfinite(weight).all()
-    assert np.isfinite(bias).all()
-    return x @ weight.T + bias
+    return fitted(head, x, y, exclusive, strength).logits(x)
 
 
 @pytest.mark.parametrize("classes", [2, 3, 5])
@@ -34,8 +42,7 @@ def logits(head: str, x: np.ndarray, y: np.ndarray, exclusive: bool, strength: f
 def test_separates_blobs(head: str, classes: int, strength: float) -> None:
     x, y = blobs(0, classes)
     fresh, truth = blobs(1, classes)
-    weight, bias = HEADS.get(head)(x, y, True, strength)
-    assert ((fresh @ weight.T + bias).argmax(1) == truth.argmax(1)).all()
+    assert (fitted(head, x, y, True, strength).logits(fresh).argmax(1) == truth.argmax(1)).all()
 
 
 def test_multilabel(head: str) -> None:
@@ -77,15 +84,16 @@ def test_two_images(head: str) -> None:
 
 def test_strength_shrinks(head: str) -> None:
     x, y = blobs(0)
-    sizes = [float(np.linalg.norm(HEADS.get(head)(x, y, True, s)[0])) for s in (0.01, 1.0, 100.0)]
+    sizes = [float(logits(head, x - x.mean(0), y, True, s).std()) for s in (0.01, 1.0, 100.0)]
     assert sizes[0] > sizes[1] > sizes[2]
 
 
 def test_same_rows_same_head(head: str) -> None:
     x, y = blobs(0)
     one, two = HEADS.get(head)(x, y, True, 1.0), HEADS.get(head)(x, y, True, 1.0)
-    assert np.array_equal(one[0], two[0])
-    assert np.array_equal(one[1], two[1])
+    for layer, again in zip(one, two, strict=True):
+        assert np.array_equal(layer[0], again[0])
+        assert np.array_equal(layer[1], again[1])
 
 
 @pytest.mark.parametrize("standardise", [True, False])
@@ -95,9 +103,8 @@ def test_folded_equals_the_head_in_the_basis(head: str, standardise: bool, rows:
     x = (random.normal(size=(rows, sum(widths))) * random.uniform(0.1, 30, sum(widths)) + 5).astype(np.float32)
     y = np.eye(2, dtype=bool)[np.arange(rows) % 2]
     found = basis(x, widths, standardise=standardise)
-    weight, bias = HEADS.get(head)(found.rows, y, True, 1.0)
     folded = fit(found, y, head=head, exclusive=True, strength=1.0)
-    np.testing.assert_allclose(folded.logits(x), found.rows @ weight.T + bias, atol=1e-4)
+    np.testing.assert_allclose(folded.logits(x), logits(head, found.rows, y, True), atol=1e-4)
     # The basis keeps every distance between the rows, so that nothing is lost.
     scaled = (x - found.mean) / found.scale
     np.testing.assert_allclose(found.rows @ found.rows.T, scaled @ scaled.T, atol=1e-6)
@@ -117,12 +124,24 @@ def test_a_wide_tap_does_not_drown_a_narrow_one(head: str) -> None:
     assert (head_.logits(x[held]).argmax(1) == y[held].argmax(1)).mean() >= 0.9
 
 
+@pytest.mark.parametrize("projection", ["none", "pca", "whiten"])
+@pytest.mark.parametrize("rows", [12, 40], ids=["more columns", "more rows"])
+def test_folded_projection(head: str, projection: Projection, rows: int) -> None:
+    """A head in projected rows is the same head on the raw features, and it still tells blobs apart."""
+    x, y = blobs(0, 2, rows // 2)
+    x = (x * 7 + 3).astype(np.float32)
+    found = basis(x, (12, 8), standardise=True, projection=projection)
+    folded = fit(found, y, head=head, exclusive=True, strength=0.1)
+    np.testing.assert_allclose(folded.logits(x), logits(head, found.rows, y, True, 0.1), atol=1e-4)
+    assert (folded.logits(x).argmax(1) == y.argmax(1)).all()
+
+
 def test_constant_features(head: str) -> None:
     """A dead channel has no spread to divide by."""
     x, y = blobs(0)
     with_dead = np.concatenate([x, np.zeros((len(x), 5)), np.full((len(x), 5), 7.0)], axis=1).astype(np.float32)
     found = fit(basis(with_dead, (20, 10), standardise=True), y, head=head, exclusive=True, strength=1.0)
-    assert np.isfinite(found.weight).all()
+    assert np.isfinite(found.logits(with_dead)).all()
     assert (found.logits(with_dead).argmax(1) == y.argmax(1)).all()
 
 
