@@ -14,6 +14,8 @@ SEAMS = [
     pytest.param("datasets/checks", "tenshot.datasets.checks:CHECKS", id="checks"),
     pytest.param("automl/backbones", "tenshot.automl.backbones:BACKBONES", id="backbones"),
     pytest.param("automl/detectors", "tenshot.automl.detectors:DETECTORS", id="detectors"),
+    pytest.param("automl/base/sources", "tenshot.automl.base.sources:SOURCES", id="sources of weights"),
+    pytest.param("automl/libraries", "tenshot.automl.libraries:LIBRARIES", id="libraries of models"),
     pytest.param("projects/metering/sinks", "tenshot.projects.metering.sinks:SINKS", id="sinks"),
 ]
 """Folder with a file for each row, table."""
