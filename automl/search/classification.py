@@ -51,8 +51,10 @@ FRESH_REPEATS = 2
 SMALL = 60
 """Up to so many images, a trial is scored on three repeats of its folds instead of one."""
 TUNE_FOLDS = 3
-IMAGES = "images"
-"""Attribute of a study: how many images it looks at."""
+ENOUGH_STEPS = 80
+"""Of fine-tuning; with fewer, smaller images are the better bargain."""
+IMAGES, FOLDS, DEFAULT = "images", "folds", "default"
+"""Attributes of a study: how many images it looks at, how many folds they are in, and what was tried first."""
 ENOUGH_TO_COMPARE = 8
 """Images that were held out; with fewer, cross-validation tells kinds of candidates apart no better than a coin."""
 
@@ -136,8 +138,8 @@ class Search:
         )
         params = dict(self.spaces["frozen"].known[0] if self.spaces["frozen"].known else self.spaces["frozen"].default)
         self._features_of(params)
-        tuning, space = self._tuning(params), self.spaces.get("finetune")
-        recipe = self._within(tuning, self._suited(tuning, params, space.default), folds=0) if space else None
+        tuning, space = self._tuning(params, 0), self.spaces.get("finetune")
+        recipe = self._smaller(tuning, self._suited(tuning, params, space.default)) if space else None
         if recipe is None:
             return self._result(self._frozen_chosen(params))
         return self._result(self._both(params, self._final(tuning, recipe), recipe, (1.0, 1.0), None))
@@ -243,28 +245,33 @@ class Search:
 
     # Fine-tuning --------------------------------------------------------------------------------------------------
 
-    def _tuning(self, params: Mapping[str, Any]) -> Tuning:
+    def _tuning(self, params: Mapping[str, Any], count: int) -> Tuning:
         from tenshot.automl.search.tuned import Tuning
 
-        own = self._folds(self.seed + 1000, count=min(TUNE_FOLDS, self.count)) if self.count >= 2 else []
-        return Tuning(self.frozen, params, own, self.seed)
+        return Tuning(self.frozen, params, self._tuning_folds(count), self.seed)
+
+    def _tuning_folds(self, count: int) -> list[Fold]:
+        return self._folds(self.seed + 1000, count=min(count, self.count)) if count and self.count >= 2 else []
 
     def _search_tuned(self, params: dict[str, Any]) -> tuple[Tuning, dict[str, Any], Score] | None:
         """The best way to fine-tune and what it scored, or None if there was no time for it."""
         if "finetune" not in self.spaces:
             return None
-        tuning = self._tuning(params)
-        space = self._tuned_space(tuning, params)
+        before = studies.attributes_of(self.journal, "finetune")
+        tuning = self._tuning(params, int(before.get(FOLDS, TUNE_FOLDS)))
+        space = self._tuned_space(tuning, params, before)
         if space is None:
             self.warnings.append("the budget left no time for fine-tuning; the model is a head on frozen features")
             return None
         study = studies.open_study(self.journal, space, seed=self.seed, sampler="gp", pruner="wilcoxon")
+        study.set_user_attr(FOLDS, len(tuning.folds))
+        study.set_user_attr(DEFAULT, dict(space.default))
         # A trial and the final fit on all images must both fit.
         studies.run_trials(
             study, space, lambda trial: self._tuned_objective(tuning, trial), trials=self.trials, budget=self.budget,
             cost=lambda: 0.0, needs=tuning.estimate, on_trial=lambda s: self._report("fine-tuning", s),
-            share={"params": params, IMAGES: len(self.data.pictures)}, keep=lambda: tuning.final_s(space.default),
-            check=self.check,
+            share={"params": params, IMAGES: len(self.data.pictures), FOLDS: len(tuning.folds)},
+            keep=lambda: tuning.final_s(space.default), check=self.check,
         )  # fmt: skip
         self.records += studies.records(study)
         best = studies.best_params(study, 1)[0]
@@ -272,21 +279,54 @@ class Search:
         logits = tuning.out_of_fold(best) if kept is None or kept.shape != self.data.truth.shape else kept
         return tuning, best, score(self.data, logits, covered(tuning.folds))
 
-    def _tuned_space(self, tuning: Tuning, params: Mapping[str, Any]) -> Space | None:
-        """With sizes that suit the images, flips as the frozen features liked them, and recipes that fit the budget."""
-        before, space = studies.choices_of(self.journal, "finetune"), self.spaces["finetune"]
-        if before:
-            space = space.narrowed(**before)
+    def _tuned_space(self, tuning: Tuning, params: Mapping[str, Any], before: Mapping[str, Any]) -> Space | None:
+        """With what suits the images and fits the budget; None if nothing does. Plans the folds of `tuning`."""
+        space = self.spaces["finetune"]
+        if studies.CHOICES in before:
+            return replace(space, choices=before[studies.CHOICES], default=before[DEFAULT], known=())
         suited = [self._suited(tuning, params, row) for row in (space.default, *space.known)]
-        fitting = [row for row in (self._within(tuning, row) for row in suited) if row is not None]
-        distinct = [row for i, row in enumerate(fitting) if row not in fitting[:i]]
-        return replace(space, default=distinct[0], known=tuple(distinct[1:])) if distinct else None
+        first = self._planned(tuning, suited[0])
+        if first is None:
+            return None
+        known = [row for row in (self._smaller(tuning, row) for row in suited[1:]) if row is not None]
+        choices = {
+            **space.choices,
+            "size": [size for size in space.choices["size"] if size <= suited[0]["size"]],
+            "steps": [steps for steps in space.choices["steps"] if steps <= 2 * first["steps"]],
+            "flip": space.choices["flip"] if suited[0]["flip"] != "none" else ["none"],
+        }
+        return replace(space, choices=choices, default=first, known=tuple(row for row in known if row != first))
 
     def _suited(self, tuning: Tuning, params: Mapping[str, Any], recipe: Mapping[str, Any]) -> dict[str, Any]:
-        size = tuning.suited_size(self.spaces["finetune"].choices["size"], recipe["size"])
-        flips = self.spaces["finetune"].choices["flip"]
-        flip = "horizontal" if self._flips_help(params) and "horizontal" in flips else recipe["flip"]
-        return {**recipe, "size": size, "flip": flip}
+        """At the size that suits the images, and mirrored if that did the frozen features no harm."""
+        choices = self.spaces["finetune"].choices
+        size = tuning.suited_size(choices["size"], recipe["size"])
+        mirrored = "horizontal" in choices["flip"] and self._flips_help(params)
+        return {**recipe, "size": size, "flip": "horizontal" if mirrored else recipe["flip"]}
+
+    def _planned(self, tuning: Tuning, recipe: dict[str, Any]) -> dict[str, Any] | None:
+        """The recipe as the time left allows it: fewer folds before fewer steps, and smaller images last of all."""
+        choices, enough = self.spaces["finetune"].choices, min(ENOUGH_STEPS, recipe["steps"])
+        for size in sorted((s for s in choices["size"] if s <= recipe["size"]), reverse=True):
+            for steps in sorted((s for s in choices["steps"] if s <= recipe["steps"]), reverse=True):
+                for count in range(min(TUNE_FOLDS, self.count), 1, -1):
+                    tuning.folds = self._tuning_folds(count)
+                    tried = {**recipe, "size": size, "steps": steps}
+                    if (steps >= enough or size == min(choices["size"])) and self._fits(tuning, tried):
+                        return tried
+        return None
+
+    def _smaller(self, tuning: Tuning, recipe: dict[str, Any]) -> dict[str, Any] | None:
+        """The recipe with as many of its steps as the time left allows, at its size or a smaller one."""
+        choices = self.spaces["finetune"].choices
+        for size in sorted((s for s in choices["size"] if s <= recipe["size"]), reverse=True):
+            for steps in sorted((s for s in choices["steps"] if s <= recipe["steps"]), reverse=True):
+                if self._fits(tuning, {**recipe, "size": size, "steps": steps}):
+                    return {**recipe, "size": size, "steps": steps}
+        return None
+
+    def _fits(self, tuning: Tuning, recipe: Mapping[str, Any]) -> bool:
+        return tuning.estimate(recipe) <= self.budget.left
 
     def _flips_help(self, params: Mapping[str, Any]) -> bool:
         """Whether mirrored views were no worse than cropped ones for the head that was chosen."""
@@ -302,18 +342,6 @@ class Search:
         except ValueError:  # features of one of them were too dear: nothing is known, and a mirrored digit is another
             return False
         return mirrored <= plain
-
-    def _within(self, tuning: Tuning, recipe: dict[str, Any], folds: int | None = None) -> dict[str, Any] | None:
-        """The recipe if the time left allows it, or with fewer steps, or with smaller images; None if nothing does."""
-        choices = self.spaces["finetune"].choices
-        steps = [s for s in sorted(choices["steps"], reverse=True) if s <= recipe["steps"]]
-        sizes = [s for s in sorted(choices["size"], reverse=True) if s <= recipe["size"]]
-        for size in sizes:
-            for count in steps:
-                tried = {**recipe, "size": size, "steps": count}
-                if tuning.estimate(tried, folds) <= self.budget.left:
-                    return tried
-        return None
 
     def _tuned_objective(self, tuning: Tuning, params: dict[str, Any]) -> studies.Folded:
         logits = np.zeros(self.data.truth.shape)
@@ -336,7 +364,7 @@ class Search:
         """Take trials of fine-tuning of a search that another process leads, until there are none to take."""
         self.frozen.restrict(int(stage.details[IMAGES]), self.seed)
         self._look_at(self.frozen.data)
-        tuning = self._tuning(stage.details["params"])
+        tuning = self._tuning(stage.details["params"], int(stage.details[FOLDS]))
         study = studies.join(self.journal, stage.kind, seed=stage.seed, sampler="gp", pruner="wilcoxon")
         space = replace(self.spaces["finetune"], choices=study.user_attrs[studies.CHOICES])
         studies.run_trials(

@@ -73,15 +73,13 @@ class Tuning:
 
     # Time -----------------------------------------------------------------------------------------------------------
 
-    def estimate(self, params: Mapping[str, Any], folds: int | None = None) -> float:
+    def estimate(self, params: Mapping[str, Any]) -> float:
         """Expected seconds for scoring these parameters on the folds and for fitting them on all images."""
-        return self.folds_s(params, folds) + self.final_s(params)
-
-    def folds_s(self, params: Mapping[str, Any], folds: int | None = None) -> float:
         schedule = Schedule.of(params)
-        pace, chosen = self._pace(schedule), list(self.folds)[: folds if folds is not None else len(self.folds)]
-        steps = sum(schedule.steps_for(len(train)) for train, _ in chosen)
-        return SAFETY * (pace.step_s * steps + pace.look_s * sum(len(held) for _, held in chosen))
+        pace = self._pace(schedule)
+        steps = sum(schedule.steps_for(len(train)) for train, _ in self.folds)
+        looked = sum(len(held) for _, held in self.folds)
+        return SAFETY * (pace.step_s * steps + pace.look_s * looked) + self.final_s(params)
 
     def final_s(self, params: Mapping[str, Any]) -> float:
         schedule = Schedule.of(params)
