@@ -33,6 +33,8 @@ MOST_ROWS = 800
 the third power of them, and each trial fits five times or more."""
 MOST_SEARCHED = 1000
 """Images that a search looks at: enough to tell candidates apart, and a trial stays cheap."""
+LEAST_OF_A_LABEL = 2
+"""Images that are looked at however little time there is: one to learn from and one to hold out."""
 BASIS_BYTES = 400_000_000
 """Most memory for bases that are kept; one of 1280 rows takes 50 MB."""
 USUAL_VIEW_S = 0.02
@@ -157,15 +159,16 @@ class Frozen:
         order = sampling.order(whole.truth, seed)
         leader, *others = self.extractors(backbone)
         leader.features([whole.pictures[int(i)] for i in order[:PROBED]], "plain", 1, self.check)
-        images = min(len(whole.pictures), MOST_SEARCHED)
+        total, labels = len(whole.pictures), whole.truth.shape[1]
+        wanted = min(total, max(MOST_SEARCHED, sampling.fewest(whole.truth)))
         affordable = int(seconds / (self._pace() * (1 + len(others))))
-        images, self.most_views = sampling.affordable(images, affordable, whole.views)
-        images = min(len(whole.pictures), max(images, sampling.fewest(whole.truth)))
-        if images == len(whole.pictures):
+        images, self.most_views = sampling.affordable(wanted, affordable, self.views)
+        images = min(total, max(images, LEAST_OF_A_LABEL * labels))
+        if images == total:
             return None
         self.restrict(images, seed)
         return (
-            f"the search and its figures rest on {images} of {len(whole.pictures)} images; "
+            f"the search and its figures rest on {images} of {total} images; "
             "the final head learns from as many of the others as the budget allows"
         )
 
