@@ -1,8 +1,10 @@
 """A bundle: everything that is needed to serve a model version, and nothing that trained it.
 
     bundle.json           the manifest below, with the sha256 of every other file
-    model.onnx            the network: float32 [N, 3, H, W] → logits [N, C], or [N, 4 + C, A] for detection
+    model.onnx            the network: float32 [N, 3, H, W] → logits [N, C], or [N, 4 + C, A] for detection; a
+                          classifier's second output `features` [N, D] describes the image (automl/novelty.py)
     model.xml, model.bin  the same network as OpenVINO IR
+    novelty.npz           of a classifier with that output: what the training images look like
     card.md               the model card
     LICENSE.txt           licence of the weights that the network came from
 
