@@ -42,10 +42,10 @@ if TYPE_CHECKING:
 
 Progress = Callable[[Mapping[str, Any]], None]
 
-FEATURE_SHARE = 0.12
+FEATURE_SHARE = 0.15
 """Of the budget, for features beyond the default's."""
-FROZEN_SHARE = 0.25
-RESCORED_SHARE = 0.3
+FROZEN_SHARE = 0.28
+RESCORED_SHARE = 0.33
 RESCORED = 5
 FRESH_REPEATS = 2
 SMALL = 60
@@ -136,13 +136,24 @@ class Search:
             "too few images can be held out to compare models (a label with one image, or with near duplicates only, "
             "cannot be checked): known-good recipes were trained and their quality is unknown; add images of each label"
         )
-        params = dict(self.spaces["frozen"].known[0] if self.spaces["frozen"].known else self.spaces["frozen"].default)
-        self._features_of(params)
+        params = self._first_usable([*self.spaces["frozen"].known, self.spaces["frozen"].default])
         tuning, space = self._tuning(params, 0), self.spaces.get("finetune")
         recipe = self._smaller(tuning, self._suited(tuning, params, space.default)) if space else None
         if recipe is None:
             return self._result(self._frozen_chosen(params))
         return self._result(self._both(params, self._final(tuning, recipe), recipe, (1.0, 1.0), None))
+
+    def _first_usable(self, recipes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """The first of them whose weights can be had, with its features. Raises WeightsError if there is none."""
+        for recipe in recipes[:-1]:
+            try:
+                self._features_of(recipe)
+            except WeightsError as error:
+                self.warnings.append(f"{recipe['backbone']} was not tried: {error.message}")
+            else:
+                return dict(recipe)
+        self._features_of(recipes[-1])
+        return dict(recipes[-1])
 
     # Frozen features ----------------------------------------------------------------------------------------------
 
@@ -178,16 +189,15 @@ class Search:
         first = (space.default["backbone"], space.default["policy"])
         self._features_of(space.default)
         limit = self.budget.until(FEATURE_SHARE)
-        policies = [first[1], *(p for p in space.choices["policy"] if p != first[1])]
-        backbones = [first[0], *(b for b in space.choices["backbone"] if b != first[0])]
-        kept_backbones, kept_policies = [first[0]], [first[1]]
-        for policy in policies[1:]:
-            if self._compute(limit, [(first[0], policy)]):
-                kept_policies.append(policy)
-        for backbone in backbones[1:]:
-            if self._compute(limit, [(backbone, policy) for policy in kept_policies]):
-                kept_backbones.append(backbone)
-        return space.narrowed(backbone=kept_backbones, policy=kept_policies)
+        named = {row["backbone"]: None for row in space.known}  # those of the known recipes before others
+        backbones, policies = [first[0]], [first[1]]
+        for backbone in (b for b in {**named, **dict.fromkeys(space.choices["backbone"])} if b != first[0]):
+            if self._compute(limit, [(backbone, first[1])]):
+                backbones.append(backbone)
+        for policy in (p for p in space.choices["policy"] if p != first[1]):
+            if self._compute(limit, [(backbone, policy) for backbone in backbones]):
+                policies.append(policy)
+        return space.narrowed(backbone=backbones, policy=policies)
 
     def _compute(self, limit: Budget, wanted: list[tuple[str, str]]) -> bool:
         """Compute these features if all of them are likely to fit; True if they are there."""
