@@ -114,7 +114,8 @@ def _regressed(x: Rows, truth: NDArray[np.bool_], held: Rows, exclusive: bool) -
 
     def decided(y: NDArray[Any]) -> Rows:
         model = LogisticRegression(C=1.0, max_iter=200, tol=1e-3).fit(x, y)
-        return np.asarray(model.decision_function(held), np.float64)
+        found: Rows = model.decision_function(held)
+        return found
 
     logits: Rows = np.where(truth.all(axis=0), 8.0, -8.0) * np.ones((len(held), 1))
     if not exclusive:

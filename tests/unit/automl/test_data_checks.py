@@ -28,7 +28,7 @@ def clouds(seed: int, size: int, kinds: int, width: int = 40) -> tuple[np.ndarra
 @pytest.mark.parametrize("size", [20, 100, 300])
 def test_a_homogeneous_set_has_no_strangers(size, kinds):
     alarms = [int((strangeness(*clouds(seed, size, kinds)) > STRANGE).sum()) for seed in range(20)]
-    assert sum(alarms) <= 1
+    assert sum(alarms) <= 2  # of 20 sets
 
 
 @pytest.mark.parametrize("count", [1, 4])
