@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -43,7 +44,8 @@ def to_onnx(network: nn.Module, spec: Input, path: Path, outputs: Sequence[str] 
 def onnx_to_openvino(source: Path, target: Path) -> None:
     """`target` is the .xml; the weights lie beside it as .bin, in float32."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f"partial-{target.name}")
+    # Two processes may need the same network for the first time at once.
+    partial = target.with_name(f"partial-{os.getpid()}-{target.name}")
     openvino.save_model(openvino.convert_model(source), partial, compress_to_fp16=False)
     partial.with_suffix(".bin").replace(target.with_suffix(".bin"))
     partial.replace(target)
@@ -51,7 +53,7 @@ def onnx_to_openvino(source: Path, target: Path) -> None:
 
 def to_openvino(network: nn.Module, spec: Input, target: Path) -> None:
     """Through ONNX, so that what runs here is what the bundle holds."""
-    onnx = target.with_suffix(".onnx")
+    onnx = target.with_name(f"{target.stem}-{os.getpid()}.onnx")
     to_onnx(network, spec, onnx)
     onnx_to_openvino(onnx, target)
     onnx.unlink()
