@@ -186,7 +186,8 @@ def chosen(candidates: Sequence[Cut], count: int) -> list[Cut]:
         for level in open_:
             if sum(takes.values()) < count and takes[level] < len(groups[level]):
                 takes[level] += 1
-    return [cut for level in levels for cut in _spread(groups[level], takes[level], with_last=level != deepest)]
+    taken = [cut for level in levels for cut in _spread(groups[level], takes[level], with_last=level != deepest)]
+    return sorted(taken, key=narrow.index)  # windows of attention look like another level in between
 
 
 def _without_bulges(cuts: Sequence[Cut]) -> list[Cut]:

@@ -4,6 +4,7 @@ they were trained on ImageNet, whose own terms torchvision leaves to the user to
 from __future__ import annotations
 
 import re
+from collections import OrderedDict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,8 +59,10 @@ def load(model: str, weights: Path) -> Backbone:
     tensors = read_weights(weights)
     with torch.random.fork_rng(devices=[]):
         network = models.get_model(architecture, weights=None, **options)
+    state: Any = OrderedDict((OLD_DENSENET.sub(r"\1\2", name), tensor) for name, tensor in tensors.items())
+    state._metadata = network.state_dict()._metadata  # some networks ask which version of themselves was saved
     try:
-        network.load_state_dict({OLD_DENSENET.sub(r"\1\2", name): tensor for name, tensor in tensors.items()})
+        network.load_state_dict(state)
     except RuntimeError:
         raise WeightsError(
             f"{weights.name} does not fit torchvision's {architecture}",
@@ -73,7 +76,13 @@ def load(model: str, weights: Path) -> Backbone:
     spec = Input(
         side, side, "crop", crop_ratio=side / preset.resize_size[0], mean=tuple(preset.mean), std=tuple(preset.std)
     )
-    return Backbone(f"torchvision:{model}", stages(network, side), spec)
+    try:
+        parts = stages(network, side)
+    except Exception as error:
+        raise WeightsError(
+            f"torchvision's {architecture} cannot be used as a base: {error}", hint="take another model of torchvision"
+        ) from error
+    return Backbone(f"torchvision:{model}", parts, spec)
 
 
 def _drop_classifier(network: Any, nn: Any) -> None:

@@ -11,10 +11,10 @@ import numpy as np
 import openvino
 import pytest
 import torch
-from torch import nn
+from torch import fx, nn
 
 from tenshot.automl import backbones
-from tenshot.automl.cutting import STAGES, stages
+from tenshot.automl.cutting import STAGES, Cut, chosen, stages
 from tenshot.automl.features import FIRST_TAP
 from tenshot.automl.networks import Backbone, Classifier, TapNetwork, pool
 from tenshot.automl.search.rebasing import rebased, works_at
@@ -195,3 +195,13 @@ class TestSpaces:
         assert not works_at(backbone, 224)
         for space in rebased(load("multilabel"), backbone).values():
             assert space.choices.get("size", [160]) == [160]
+
+
+def test_cuts_stay_in_order() -> None:
+    """Windows of attention in between look like another resolution."""
+    graph = fx.Graph()
+    levels = [1, 2, 3, 4, 2, 3, 5, 4, 5, 3, 5, 5]
+    cuts = [Cut(graph.placeholder(f"x{i}"), "maps", level, 100) for i, level in enumerate(levels)]
+    found = chosen(cuts, 7)
+    assert len(found) == 7
+    assert [cuts.index(cut) for cut in found] == sorted(cuts.index(cut) for cut in found)
