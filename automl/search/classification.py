@@ -298,11 +298,13 @@ class Search:
         first = self._planned(tuning, suited[0])
         if first is None:
             return None
-        known = [row for row in (self._smaller(tuning, row) for row in suited[1:]) if row is not None]
+        largest = {"size": first["size"], "steps": first["steps"]}  # what is drawn must have a chance to fit
+        rows = [{**row, **{key: min(row[key], most) for key, most in largest.items()}} for row in suited[1:]]
+        known = [row for row in (self._smaller(tuning, row) for row in rows) if row is not None]
         choices = {
             **space.choices,
-            "size": [size for size in space.choices["size"] if size <= suited[0]["size"]],
-            "steps": [steps for steps in space.choices["steps"] if steps <= 2 * first["steps"]],
+            "size": [size for size in space.choices["size"] if size <= first["size"]],
+            "steps": [steps for steps in space.choices["steps"] if steps <= first["steps"]],
             "flip": space.choices["flip"] if suited[0]["flip"] != "none" else ["none"],
         }
         return replace(space, choices=choices, default=first, known=tuple(row for row in known if row != first))
