@@ -83,6 +83,20 @@ class Extractor:
             rows.append(self._of(picture, policy, 1 if policy == "plain" else views))
         return np.stack(rows)
 
+    def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        """[N, 3, H, W] → [N, D]"""
+        return self._run(batch)
+
+    def of_pixels(self, images: Sequence[RGB]) -> NDArray[np.float32]:
+        """[N, D] of parts of images, which no cache keeps."""
+        inputs = [prepare(image, self.spec) for image in images]
+        rows = [self._run(np.stack(part)) for part in _batches(inputs)]
+        return np.concatenate(rows) if rows else np.zeros((0, self.width), np.float32)
+
+    @property
+    def width(self) -> int:
+        return max(stop for _, stop in self.slices.values())
+
     def missing(self, pictures: Sequence[Picture], policy: str, views: int) -> int:
         """How many views `features` would have to compute, because their file is not there."""
         absent = sum(not self._path(picture, policy).is_file() for picture in pictures)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from tenshot.automl.bundle import Input, Manifest, Suppression, read_manifest, verify
 from tenshot.automl.evaluation.outcomes import Boxes, Floats
 from tenshot.automl.novelty import Novelty
+from tenshot.automl.second_look import CONTEXT, SecondLook
 from tenshot.datasets.annotations import Box
 from tenshot.projects.errors import BundleError
 from tenshot.projects.status import Task
@@ -46,10 +47,13 @@ class Prediction:
 class Predictor:
     """One loaded bundle. Thread-safe."""
 
-    def __init__(self, manifest: Manifest, network: Network, novelty: Novelty | None = None) -> None:
+    def __init__(
+        self, manifest: Manifest, network: Network, novelty: Novelty | None = None, second: SecondLook | None = None
+    ) -> None:
         self.manifest = manifest
         self.network = network
         self.novelty = novelty
+        self.second = second
         self._thresholds = np.array([manifest.thresholds.get(name, 0.5) for name in manifest.labels])
 
     @classmethod
@@ -58,7 +62,8 @@ class Predictor:
         manifest = read_manifest(directory)
         if check:
             verify(directory, manifest)
-        return cls(manifest, RUNTIMES[runtime](directory, threads), Novelty.load(directory))
+        second = SecondLook.load(directory, RUNTIMES[runtime], threads)
+        return cls(manifest, RUNTIMES[runtime](directory, threads), Novelty.load(directory), second)
 
     def predict(
         self, images: Sequence[RGB], *, min_confidence: float | None = None, max_results: int | None = None
@@ -129,11 +134,17 @@ class Predictor:
         return rows if self.manifest.task is Task.DETECTION else self.logits(rows)
 
     def look(self, images: Sequence[RGB]) -> NDArray[np.float32]:
-        """The network's whole output."""
+        """The network's whole output, a detector's after the second look if the bundle has one."""
         if not images:
             width = len(self.manifest.labels) + (self.novelty.rows.shape[1] if self.novelty else 0)
             return np.zeros((0, width), np.float32)
-        return self.network(np.stack([prepare(image, self.manifest.input) for image in images]))
+        rows = self.network(np.stack([prepare(image, self.manifest.input) for image in images]))
+        if self.second is None:
+            return rows
+        again = [
+            look_again(row, image, self.manifest.input, self.second) for row, image in zip(rows, images, strict=True)
+        ]
+        return np.stack(again)
 
     def detect(self, images: Sequence[RGB]) -> list[Boxes]:
         """Every box above the suppression's `min_score`, best first, with calibrated scores."""
@@ -240,6 +251,27 @@ def suppress(output: NDArray[Any], image_hw: tuple[int, ...], spec: Input, how: 
 
 
 MOST_CANDIDATES = 3000
+
+
+def look_again(output: NDArray[np.float32], image: RGB, spec: Input, second: SecondLook) -> NDArray[np.float32]:
+    """A detector's output [4 + C, A] for `image`, with the scores that the second network gives its best boxes."""
+
+    def cut(tlwh: Floats) -> NDArray[np.float32]:
+        ratios = _to_ratios(tlwh, image.shape[:2], spec)
+        return np.stack([prepare(cut_out(image, corners), second.input) for corners in ratios])
+
+    return second.rescored(output, cut)
+
+
+def cut_out(image: RGB, corners: Floats) -> RGB:
+    """A box (left, top, right, bottom as ratios) with a little of its surroundings, at least two pixels wide."""
+    height, width = image.shape[:2]
+    size = corners[2:] - corners[:2]
+    left, top = np.clip(corners[:2] - CONTEXT * size, 0.0, 1.0) * [width, height]
+    right, bottom = np.clip(corners[2:] + CONTEXT * size, 0.0, 1.0) * [width, height]
+    x, y = min(int(left), width - 2), min(int(top), height - 2)
+    x, y = max(0, x), max(0, y)
+    return image[y : max(y + 2, int(bottom)), x : max(x + 2, int(right))]
 
 
 def _to_ratios(tlwh: Floats, image_hw: tuple[int, ...], spec: Input) -> Floats:

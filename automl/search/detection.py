@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from tenshot.automl.search.detection_budget import Cost, Plan, epochs_within, fi
 from tenshot.automl.search.detection_fits import Fit, Fits
 from tenshot.automl.search.detection_problem import Problem
 from tenshot.automl.search.detection_result import DetectionResult
+from tenshot.automl.search.detection_second import Crops, MakeExtractor, pays
 from tenshot.automl.search.detection_space import Space, default_recipe, space
 from tenshot.automl.search.detection_trials import STUDY, Trials
 from tenshot.automl.search.place import Place, Where, place_of
@@ -60,19 +61,20 @@ def search(
     left: Callable[[], float] | None = None,
     family: str = "yolov8n",
     rules: Space | None = None,
+    second: MakeExtractor | None = None,
 ) -> DetectionResult:
     """The best recipe that `budget_s` seconds of wall clock and `trials` trials find, and a detector trained with it.
 
     weights: the base network's ONNX file. journal: where the study lies; a second call with the same one and images
     continues the search (its budget is its own). progress gets `{"stage", "trial", "fold", "epoch", "epochs", "best",
     "left_s"}`. check raises to cancel.
-    left: seconds left now, where that may change while the search goes on. Raises EmptyDataError, TrainingError,
-    JobCancelled.
+    left: seconds left now, where that may change while the search goes on. second: the backbone that may look at the
+    boxes again. Raises EmptyDataError, TrainingError, JobCancelled.
     """
     if not any(example.boxes for example in train_examples):
         raise EmptyDataError("none of the training images has a box", hint="label at least a few images")
     end = time.monotonic() + budget_s
-    problem = _problem(train_examples, labels, weights, seed, threads, family, rules)
+    problem = _problem(train_examples, labels, weights, seed, threads, family, rules, second)
     clock = left or (lambda: end - time.monotonic())
     return _Search(problem, place_of(journal), clock, trials, progress, check).result()
 
@@ -88,19 +90,26 @@ def join(
     threads: int = 0,
     family: str = "yolov8n",
     rules: Space | None = None,
+    second: MakeExtractor | None = None,
 ) -> None:
     """Take trials of a search that another process leads, on the same images, until there are none to take. What check
     raises ends it. Raises TrainingError where the images or settings are not the same."""
-    problem = _problem(train_examples, labels, weights, stage.seed, threads, family, rules)
+    problem = _problem(train_examples, labels, weights, stage.seed, threads, family, rules, second)
     run = _Search(problem, place, lambda: stage.ends_at - time.time(), stage.trials, lambda _: None, check)
     run.join(Cost(**stage.details["cost"]))
 
 
 def _problem(
     examples: Sequence[Example], labels: Sequence[str], weights: Path, seed: int, threads: int, family: str,
-    rules: Space | None,
+    rules: Space | None, second: MakeExtractor | None,
 ) -> Problem:  # fmt: skip
-    return Problem(list(examples), tuple(labels), weights, seed, threads, family_of(family), rules or space())
+    pictures, names = list(examples), tuple(labels)
+    crops = None
+    if second and pays(pictures):
+        # Where its weights cannot be had, a detector is trained as well, without a second look.
+        with suppress(WeightsError):
+            crops = Crops(pictures, names, second(), seed)
+    return Problem(pictures, names, weights, seed, threads, family_of(family), rules or space(), crops)
 
 
 @dataclass
@@ -242,6 +251,7 @@ class _Search:
             detector=fit.detector,
             input_px=way.side(fit.recipe.image_size),
             suppression=way.suppression,
+            second=self.problem.crops if way.second else None,
             outcome=outcome,
             metric=map50(outcome) if outcome else None,
             fold_scores=tuple(best.user_attrs["fold_scores"]) if best else (),

@@ -11,10 +11,12 @@ from typing import Any
 
 from tenshot.automl.detectors.examples import Example, truth
 from tenshot.automl.evaluation.outcomes import Boxes, DetectionOutcome
-from tenshot.automl.predictor import prepare, suppress
+from tenshot.automl.predictor import look_again, prepare, suppress
+from tenshot.automl.search.detection_second import Crops
 from tenshot.automl.search.detection_space import Space
 from tenshot.automl.search.score_scale import sureness
 from tenshot.automl.search.suppressions import Way
+from tenshot.automl.second_look import SecondLook
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,8 @@ class Problem:
     family: Any = field(repr=False)
     """A DetectorFamily."""
     rules: Space = field(repr=False)
+    crops: Crops | None = field(default=None, repr=False)
+    """Where a second look may pay."""
 
     @property
     def groups(self) -> int:
@@ -51,19 +55,22 @@ class Problem:
         index = {name: i for i, name in enumerate(dict.fromkeys(names))}
         return folds(strata, [index[n] for n in names], count=count, seed=self.seed + again)
 
-    def answers(self, detector: Any, example: Example, ways: Sequence[Way]) -> list[Boxes]:
-        """The boxes that a detector finds in an image, for each way of asking it."""
+    def answers(
+        self, detector: Any, example: Example, ways: Sequence[Way], second: SecondLook | None = None
+    ) -> list[Boxes]:
+        """The boxes that a detector finds in an image, for each way of asking it. Without `second`, nobody looks
+        twice."""
         network, image = self.family.network(detector), example.pixels()
-        outputs: dict[int, tuple[Any, Any]] = {}
-        for way in ways:
-            side = way.side(detector.image_size)
-            if side not in outputs:
-                spec = self.family.input_spec(side)
-                outputs[side] = network(prepare(image, spec)[None])[0], spec
+        outputs: dict[tuple[int, bool], Any] = {}
         found = []
         for way in ways:
-            output, spec = outputs[way.side(detector.image_size)]
-            found.append(suppress(output, image.shape[:2], spec, way.suppression))
+            side, again = way.side(detector.image_size), way.second and second is not None
+            spec = self.family.input_spec(side)
+            if (side, False) not in outputs:
+                outputs[side, False] = network(prepare(image, spec)[None])[0]
+            if again and second and (side, True) not in outputs:
+                outputs[side, True] = look_again(outputs[side, False], image, spec, second)
+            found.append(suppress(outputs[side, again], image.shape[:2], spec, way.suppression))
         return found
 
     def sureness(self, detector: Any, examples: Sequence[Example]) -> float | None:

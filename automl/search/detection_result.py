@@ -9,6 +9,7 @@ from tenshot.automl.bundle import Suppression
 from tenshot.automl.detectors.recipe import Recipe
 from tenshot.automl.evaluation.outcomes import DetectionOutcome
 from tenshot.automl.search.detection_budget import Plan
+from tenshot.automl.search.detection_second import Crops
 from tenshot.automl.trials import Trial
 
 
@@ -20,6 +21,8 @@ class DetectionResult:
     input_px: int
     """Side of the input that it answers best at."""
     suppression: Suppression
+    second: Crops | None
+    """What gives its boxes a second look; None: nobody does."""
     outcome: DetectionOutcome | None
     """Out-of-fold predictions of the chosen recipe; None: the budget allowed no cross-validation."""
     metric: float | None

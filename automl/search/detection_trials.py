@@ -180,7 +180,9 @@ class Trials:
     # What came out ------------------------------------------------------------------------------------------------
 
     def ways(self) -> list[Way]:
-        return suppressions.grid(self.problem.rules.suppression, len(self.problem.labels))
+        return suppressions.grid(
+            self.problem.rules.suppression, len(self.problem.labels), self.problem.crops is not None
+        )
 
     def complete(self) -> list[Any]:
         return [t for t in self.study.trials if t.state.name == "COMPLETE"]
@@ -212,7 +214,8 @@ class Trials:
     def answers(self, trial: Any) -> tuple[Way, DetectionOutcome]:
         """How a detector of this trial's recipe is best asked, and the out-of-fold predictions asked so."""
         folder = self.study.place.trial_dir(STUDY, trial.number)
-        found = [(way, validation.load(folder, way)) for way in self.ways()]
+        # A process that had no second network at hand left no answers of it.
+        found = [(way, validation.load(folder, way)) for way in self.ways() if validation.has(folder, way)]
         return suppressions.choose(found, self.problem.rules.suppression.max_detections)
 
     def records(self) -> tuple[Trial, ...]:

@@ -12,7 +12,7 @@ from tenshot.automl.detectors.recipe import Recipe
 from tenshot.automl.evaluation import outcomes
 from tenshot.automl.evaluation.outcomes import Boxes, DetectionOutcome
 from tenshot.automl.search.detection_choice import image_scores
-from tenshot.automl.search.detection_fits import Fits
+from tenshot.automl.search.detection_fits import Fit, Fits
 from tenshot.automl.search.detection_problem import Problem
 from tenshot.automl.search.suppressions import Way, map50
 
@@ -52,6 +52,10 @@ class Validated:
             outcomes.save(self.problem.outcome(found), folder / f"{way.name}.npz")
 
 
+def has(folder: Path, way: Way) -> bool:
+    return (folder / f"{way.name}.npz").is_file()
+
+
 def load(folder: Path, way: Way) -> DetectionOutcome:
     outcome = outcomes.load(folder / f"{way.name}.npz")
     assert isinstance(outcome, DetectionOutcome)  # noqa: S101  # written by `save`
@@ -71,12 +75,12 @@ def validate(
     """Train on each fold's images and ask about the others. Ends after a fold where `on_fold` says so, or (`cut`) where
     the deadline (asked before each fold) left it fewer epochs. Raises TrainingError."""
     known = Validated(fits.problem, ways, [{} for _ in ways])
-    for number, held, fit in _fitted(fits, folds, recipe, deadline, on_epoch):
+    for number, train, held, fit in _fitted(fits, folds, recipe, deadline, on_epoch):
         known.cut = fit.share < 1.0
         if fit.share < ENOUGH:
             break
-        _ask(known, fit.detector, held)
-        sure = fits.problem.sureness(fit.detector, [e for i, e in enumerate(fits.problem.examples) if i not in held])
+        _ask(known, fit.detector, train, held)
+        sure = fits.problem.sureness(fit.detector, [fits.problem.examples[i] for i in train])
         known.sureness += [sure] if sure is not None else []
         if not on_fold(number, known) or known.cut:
             break
@@ -85,16 +89,17 @@ def validate(
 
 def _fitted(
     fits: Fits, folds: Sequence[Any], recipe: Recipe, deadline: Callable[[], float], on_epoch: OnEpoch
-) -> Iterator[tuple[int, list[int], Any]]:
+) -> Iterator[tuple[int, list[int], list[int], Fit]]:
     for number, (train, held) in enumerate(folds):
         examples = [fits.problem.examples[i] for i in train]
         fit = fits.fit(recipe, examples, deadline=deadline(), on_epoch=partial(on_epoch, number))
-        yield number, held.tolist(), fit
+        yield number, train.tolist(), held.tolist(), fit
 
 
-def _ask(known: Validated, detector: Any, held: Sequence[int]) -> None:
+def _ask(known: Validated, detector: Any, train: Sequence[int], held: Sequence[int]) -> None:
+    second = known.problem.crops.look(train) if known.problem.crops else None
     for i in held:
-        answers = known.problem.answers(detector, known.problem.examples[i], known.ways)
+        answers = known.problem.answers(detector, known.problem.examples[i], known.ways, second)
         for per_image, boxes in zip(known.predictions, answers, strict=True):
             per_image[i] = boxes
     known.fold_scores.append(map50(known.problem.outcome({i: known.predictions[0][i] for i in held})))

@@ -1,4 +1,5 @@
-"""Choosing how a detector is asked, on out-of-fold predictions: the size of its input and non-maximum suppression."""
+"""Choosing how a detector is asked, on out-of-fold predictions: input size, second look and
+non-maximum suppression."""
 
 from __future__ import annotations
 
@@ -15,6 +16,8 @@ GAIN = 0.005
 """mAP50 by which another way must beat the bundle's default to replace it."""
 SCALE_GAIN = 0.01
 """The same for another size of the input."""
+SECOND_GAIN = 0.02
+"""The same for a second network, which makes every answer slower."""
 LOSS = 0.002
 """mAP50 that a limit on the number of boxes may cost."""
 
@@ -26,45 +29,50 @@ class Way:
     suppression: Suppression = field(default_factory=Suppression)
     scale: float = 1.0
     """Size of its input as a multiple of the size that it was trained at."""
+    second: bool = False
+    """Whether a second network looks at the boxes (`second_look`)."""
 
     @property
     def name(self) -> str:
         """For a file."""
         any_label = "-any" if self.suppression.class_agnostic else ""
-        return f"iou{self.suppression.iou:g}{any_label}-x{self.scale:g}"
+        return f"iou{self.suppression.iou:g}{any_label}-x{self.scale:g}{'-second' if self.second else ''}"
 
     def side(self, image_size: int) -> int:
         return image_size if self.scale == 1.0 else rounded_size(self.scale * image_size)
 
 
-def grid(rules: SuppressionGrid, labels: int) -> list[Way]:
+def grid(rules: SuppressionGrid, labels: int, second: bool = False) -> list[Way]:
     """The bundle's default first, then the configured ones; class-agnostic as well if there are several labels; then
-    the same at other sizes of the input."""
+    the same at other sizes of the input, and with a second look."""
     each = [Suppression(iou=iou) for iou in rules.iou]
     if labels > 1:
         each += [replace(one, class_agnostic=True) for one in each]
     each = [Suppression(), *(one for one in each if one != Suppression())]
-    return [Way(one, scale) for scale in (1.0, *(s for s in rules.scale if s != 1.0)) for one in each]
+    plain = [Way(one, scale) for scale in (1.0, *(s for s in rules.scale if s != 1.0)) for one in each]
+    return plain + ([Way(one, second=True) for one in each] if second else [])
 
 
 def choose(ways: Sequence[tuple[Way, DetectionOutcome]], limits: Sequence[int]) -> tuple[Way, DetectionOutcome]:
-    """The scale that is surely better than the first way's, if there is one; at that scale the suppression with the
-    best mAP50, unless it gains next to nothing; limited in its number of boxes. With its outcome."""
-    by_scale: dict[float, list[tuple[Way, DetectionOutcome]]] = {}
+    """The scale, or the second look, that is surely better than the first way, if there is one; of those ways the
+    suppression with the best mAP50, unless it gains next to nothing; limited in its number of boxes. With its
+    outcome."""
+    by_effort: dict[tuple[float, bool], list[tuple[Way, DetectionOutcome]]] = {}
     for way in ways:
-        by_scale.setdefault(way[0].scale, []).append(way)
-    first, *others = by_scale.values()
-    better = [other for other in others if _better_scale(other[0][1], first[0][1])]
+        by_effort.setdefault((way[0].scale, way[0].second), []).append(way)
+    first, *others = by_effort.values()
+    better = [other for other in others if _pays(other[0], first[0][1])]
     ways = max(better, key=lambda other: map50(other[0][1]), default=first)
     best = max(ways, key=lambda way: map50(way[1]))
     how, outcome = best if map50(best[1]) > map50(ways[0][1]) + GAIN else ways[0]
     return _limited(how, outcome, limits)
 
 
-def _better_scale(one: DetectionOutcome, default: DetectionOutcome) -> bool:
-    scores, known = (dict(enumerate(image_scores(outcome).tolist())) for outcome in (one, default))
+def _pays(one: tuple[Way, DetectionOutcome], default: DetectionOutcome) -> bool:
+    way, outcome = one
+    scores, known = (dict(enumerate(image_scores(each).tolist())) for each in (outcome, default))
     boxed = {i for i, score in known.items() if score == score}
-    gains = map50(one) > map50(default) + SCALE_GAIN
+    gains = map50(outcome) > map50(default) + (SECOND_GAIN if way.second else SCALE_GAIN)
     return gains and surely_better({i: scores[i] for i in boxed}, {i: known[i] for i in boxed})
 
 

@@ -53,7 +53,7 @@ def detection(job: Assignment, stage: Stage) -> None:
     from tenshot.automl.base import adopted
     from tenshot.automl.search.detection import join
     from tenshot.automl.search.detection_narrowing import narrowed_detection
-    from tenshot.automl.training.learn import DETECTOR_BASE, examples, family_name
+    from tenshot.automl.training.learn import DETECTOR_BASE, examples, family_name, second_network
 
     base = job.base or DETECTOR_BASE
     join(
@@ -66,4 +66,5 @@ def detection(job: Assignment, stage: Stage) -> None:
         threads=job.threads,
         rules=narrowed_detection(job.space),
         family=family_name(base),
+        second=second_network(job),
     )

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tenshot.automl.features import Picture
+from tenshot.automl.features import Extractor, Picture
 from tenshot.automl.predictor import RGB
 from tenshot.automl.search.budget import Budget
 from tenshot.automl.search.place import Place
@@ -67,6 +68,9 @@ LEARNERS: Registry[Learn] = Registry(
 
 
 DETECTOR_BASE = "nudenet_yolov8n"
+"""Finds boxes."""
+SECOND_BASE = "efficientnet_lite2"
+"""Tells their labels apart, where that pays (automl/second_look.py)."""
 
 
 def learning(job: Assignment) -> Learning:
@@ -146,23 +150,36 @@ def detector(job: Assignment) -> Trained:
         threads=job.threads,
         rules=narrowed_detection(job.space),
         family=family_name(base),
+        second=second_network(job),
     )
     family = family_of(family_name(base))
     side = found.input_px
+
+    def export(directory: Path) -> None:
+        family.export(found.detector, directory, (side, side))
+        if found.second:
+            found.second.export(directory)
+
     return Trained(
         labels=job.labels,
-        base=base,
+        base=f"{base}+{SECOND_BASE}" if found.second else base,
         input=family.input_spec(side),
         suppression=found.suppression,
         oof=found.outcome,
         network=family.network(found.detector),
-        export=lambda directory: family.export(found.detector, directory, (side, side)),
+        export=export,
         params=found.recipe.to_json(),
         objective="cross-validated mAP50",
         trials=list(found.trials),
         curves=_losses(found.history),
         warnings=[] if found.outcome else ["the budget left no time for cross-validation: the quality is unknown"],
     )
+
+
+def second_network(job: Assignment) -> Callable[[], Extractor]:
+    """The backbone that may look at a detector's boxes again; read when it is wanted."""
+
+    return lambda: Extractor(job.workspace, SECOND_BASE, "stretch")
 
 
 def family_name(base: str) -> str:

@@ -231,7 +231,7 @@ class _Run:
         manifest = write_manifest(partial, _with_parity(manifest, difference))
         shutil.rmtree(bundle, ignore_errors=True)
         partial.replace(bundle)
-        return manifest, Predictor(manifest, predictor.network, novelty), known.own if known else {}
+        return manifest, Predictor(manifest, predictor.network, novelty, predictor.second), known.own if known else {}
 
     def _familiar(self, predictor: Predictor, train: list[Entry]) -> familiar.Familiar | None:
         if self.project.task is Task.DETECTION:

@@ -98,6 +98,26 @@ def test_another_scale_must_be_surely_better(at_one: int, at_other: int, scale: 
     assert suppressions.map50(chosen) == suppressions.map50(answers(at_other if scale != 1.0 else at_one))
 
 
+@pytest.mark.parametrize(
+    ("at_one", "again", "expected"),
+    [
+        pytest.param(2, 8, True, id="surely-better"),
+        pytest.param(4, 5, False, id="one-image-better"),
+        pytest.param(8, 8, False, id="equal"),
+    ],
+)
+def test_a_second_look_must_pay(at_one: int, again: int, expected: bool) -> None:
+    way, _ = suppressions.choose([(Way(), answers(at_one)), (Way(second=True), answers(again))], [100])
+    assert way.second is expected
+
+
+def test_a_second_look_is_asked_for_where_there_is_one() -> None:
+    rules = SuppressionGrid(iou=(0.6,), max_detections=(100,), scale=(0.75,))
+    ways = suppressions.grid(rules, labels=1, second=True)
+    assert [(way.scale, way.second) for way in ways] == [(1.0, False), (0.75, False), (1.0, True)]
+    assert len({way.name for way in ways}) == 3
+
+
 def test_the_suppression_is_chosen_at_the_scale_and_limited() -> None:
     agnostic = Suppression(iou=0.45, class_agnostic=True)
     ways = [(Way(), answers(2)), (Way(agnostic), answers(8)), (Way(scale=0.75), answers(2))]
