@@ -35,6 +35,8 @@ MOST_SEARCHED = 1000
 """Images that a search looks at: enough to tell candidates apart, and a trial stays cheap."""
 LEAST_OF_A_LABEL = 2
 """Images that are looked at however little time there is: one to learn from and one to hold out."""
+LEAST_SEARCHED = 60
+"""Images that it looks at whatever the budget: one view of each takes a second or two."""
 BASIS_BYTES = 400_000_000
 """Most memory for bases that are kept; one of 1280 rows takes 50 MB."""
 USUAL_VIEW_S = 0.02
@@ -163,7 +165,7 @@ class Frozen:
         wanted = min(total, max(MOST_SEARCHED, sampling.fewest(whole.truth)))
         affordable = int(seconds / (self._pace() * (1 + len(others))))
         images, self.most_views = sampling.affordable(wanted, affordable, self.views)
-        images = min(total, max(images, LEAST_OF_A_LABEL * labels))
+        images = min(total, max(images, LEAST_OF_A_LABEL * labels, LEAST_SEARCHED))
         if images == total:
             return None
         self.restrict(images, seed)
