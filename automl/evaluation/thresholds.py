@@ -10,6 +10,7 @@ import numpy as np
 
 from tenshot.automl.evaluation import detection_metrics, metrics
 from tenshot.automl.evaluation.outcomes import ClassificationOutcome, Floats, Outcome
+from tenshot.projects.status import Task
 
 LOWEST, HIGHEST = 0.05, 0.95
 FALLBACK = 0.5
@@ -94,6 +95,13 @@ def _known(values: Floats) -> list[float | None]:
 
 def _misses(value: float | None, least: float) -> bool:
     return least > 0 and (value is None or value < least - 1e-9)
+
+
+def unproven(labels: Sequence[str], task: Task) -> dict[str, float]:
+    """Where there are no out-of-fold scores to choose on: 0.5, or twice the chance level where many labels share the
+    probability of one image and the best of them seldom gets half of it."""
+    share = 2 / max(1, len(labels)) if task is Task.CLASSIFICATION else 1.0
+    return dict.fromkeys(labels, max(LOWEST, min(FALLBACK, share)))
 
 
 def curves(outcome: Outcome) -> list[tuple[Floats, Floats, Floats]]:

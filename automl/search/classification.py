@@ -51,6 +51,8 @@ FRESH_REPEATS = 2
 SMALL = 60
 """Up to so many images, a trial is scored on three repeats of its folds instead of one."""
 TUNE_FOLDS = 3
+LEAST_TUNING_S = 12.0
+"""Seconds below which it is not even worth finding out what fine-tuning would take."""
 ENOUGH_STEPS = 80
 """Of fine-tuning; with fewer, smaller images are the better bargain."""
 IMAGES, FOLDS, DEFAULT = "images", "folds", "default"
@@ -138,7 +140,8 @@ class Search:
         )
         params = self._first_usable([*self.spaces["frozen"].known, self.spaces["frozen"].default])
         tuning, space = self._tuning(params, 0), self.spaces.get("finetune")
-        recipe = self._smaller(tuning, self._suited(tuning, params, space.default)) if space else None
+        tunes = space is not None and self.budget.left > LEAST_TUNING_S
+        recipe = self._smaller(tuning, self._suited(tuning, params, space.default)) if space and tunes else None
         if recipe is None:
             return self._result(self._frozen_chosen(params))
         return self._result(self._both(params, self._final(tuning, recipe), recipe, (1.0, 1.0), None))
@@ -294,6 +297,8 @@ class Search:
         space = self.spaces["finetune"]
         if studies.CHOICES in before:
             return replace(space, choices=before[studies.CHOICES], default=before[DEFAULT], known=())
+        if self.budget.left < LEAST_TUNING_S:
+            return None
         suited = [self._suited(tuning, params, row) for row in (space.default, *space.known)]
         first = self._planned(tuning, suited[0])
         if first is None:

@@ -86,8 +86,13 @@ class Tuning:
         return SAFETY * self._pace(schedule).step_s * schedule.steps_for(len(self.frozen.data.pictures))
 
     def _pace(self, schedule: Schedule) -> Pace:
+        """Of another size it is known in proportion to its area: measuring each would take longer than it helps."""
         key = (schedule.start, schedule.size)
         if key not in self._paces:
+            others = [size for start, size in self._paces if start == schedule.start]
+            if others:
+                known, area = self._paces[schedule.start, others[0]], (schedule.size / others[0]) ** 2
+                return Pace(known.step_s * area, known.look_s * area)
             self._paces[key] = self._measured(schedule)
         return self._paces[key]
 

@@ -158,7 +158,7 @@ class _Run:
     def _finish(self, dataset: DatasetVersion, trained: Trained, train: list[Entry], test: list[Entry]) -> Result:
         scaling = calibrations.fit(trained.oof) if trained.oof else _uncalibrated(self.project.task)
         oof = calibrations.apply_to(trained.oof, scaling) if trained.oof else None
-        limits, missed = self._thresholds(oof) if oof else (dict.fromkeys(trained.labels, 0.5), [])
+        limits, missed = self._thresholds(oof) if oof else (thresholds.unproven(trained.labels, self.project.task), [])
         with self.watch.step("export"):
             self._progress({"stage": "export"})
             manifest, predictor, own = self._export(dataset, trained, scaling, limits, train)

@@ -5,6 +5,7 @@ import pytest
 
 from tenshot.automl.evaluation import detection_metrics, metrics, thresholds
 from tenshot.automl.evaluation.outcomes import ClassificationOutcome
+from tenshot.projects.status import Task
 
 
 def one_label(truth, scores):
@@ -117,3 +118,18 @@ def test_many_labels_are_named_in_the_report_only():
     sentences = thresholds.warnings_of(missed)
     assert len(sentences) == 6
     assert sentences[-1].startswith("3 more labels")
+
+
+@pytest.mark.parametrize(
+    ("labels", "task", "expected"),
+    [
+        pytest.param(2, Task.CLASSIFICATION, 0.5, id="two labels"),
+        pytest.param(10, Task.CLASSIFICATION, 0.2, id="ten labels share one image's probability"),
+        pytest.param(500, Task.CLASSIFICATION, 0.05, id="never below the least"),
+        pytest.param(10, Task.MULTILABEL, 0.5, id="each label has its own probability"),
+        pytest.param(10, Task.DETECTION, 0.5, id="boxes too"),
+    ],
+)
+def test_without_anything_to_choose_on(labels: int, task: Task, expected: float) -> None:
+    names = [f"label {k}" for k in range(labels)]
+    assert thresholds.unproven(names, task) == dict.fromkeys(names, expected)
