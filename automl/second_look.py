@@ -24,9 +24,10 @@ from tenshot.projects.errors import BundleError
 
 FOLDER = "second_look"
 FILE = "second_look.json"
-MOST = 8
+MOST = 6
 """Boxes of an image that are looked at again."""
-LEAST_SCORE = 0.01
+LEAST_SCORE = 0.03
+"""Of a box that is worth it."""
 OVERLAP = 0.6
 """Boxes of one place (IoU above it) are looked at once, whatever their labels."""
 UNSEEN = 0.1
