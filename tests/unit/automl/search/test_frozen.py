@@ -85,6 +85,7 @@ def test_many_images_are_narrowed_and_come_back_for_the_final_head(
 ) -> None:
     monkeypatch.setattr(frozen, "MOST_SEARCHED", 6)
     monkeypatch.setattr(frozen, "LEAST_SEARCHED", 0)
+    monkeypatch.setattr(frozen, "LEAST_SEARCHED", 6)
     monkeypatch.setattr(sampling, "FIRST", 2)
     warning = search.narrow("mobilenet_v2", 1000.0, 0)
     assert warning is not None
