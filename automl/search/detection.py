@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -104,11 +104,7 @@ def _problem(
     rules: Space | None, second: MakeExtractor | None,
 ) -> Problem:  # fmt: skip
     pictures, names = list(examples), tuple(labels)
-    crops = None
-    if second and pays(pictures):
-        # Where its weights cannot be had, a detector is trained as well, without a second look.
-        with suppress(WeightsError):
-            crops = Crops(pictures, names, second(), seed)
+    crops = Crops(pictures, names, second, seed) if second and pays(pictures) else None
     return Problem(pictures, names, weights, seed, threads, family_of(family), rules or space(), crops)
 
 

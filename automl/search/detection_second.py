@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from tenshot.automl.detectors.examples import Example
 from tenshot.automl.predictor import RGB, cut_out
 from tenshot.automl.second_look import FOLDER, SecondLook, write_input
+from tenshot.projects.errors import WeightsError
 
 if TYPE_CHECKING:
     from tenshot.automl.features import Extractor
@@ -33,6 +35,7 @@ TOUCHED = 0.2
 """Of a place, or of a box, that the two may share."""
 
 Rows = NDArray[np.float32]
+MakeExtractor = Callable[[], "Extractor"]
 
 
 def pays(examples: Sequence[Example]) -> bool:
@@ -58,13 +61,22 @@ class Layer:
 class Crops:
     examples: Sequence[Example]
     labels: tuple[str, ...]
-    extractor: Extractor
+    make: MakeExtractor
+    """Called when somebody first looks: reading and compiling a network takes seconds."""
     seed: int
     _known: dict[int, tuple[Rows, NDArray[np.int64]]] = field(default_factory=dict)
 
+    @cached_property
+    def extractor(self) -> Extractor:
+        return self.make()
+
     def look(self, images: Sequence[int]) -> SecondLook | None:
-        """Learned from the images of these indices; None if they have no box."""
-        layer = self.layer(images)
+        """Learned from the images of these indices; None if they have no box, or where the weights cannot be had: a
+        detector is trained as well without them."""
+        try:
+            layer = self.layer(images)
+        except WeightsError:
+            return None
         if layer is None:
             return None
         return SecondLook(lambda batch: layer.shares(self.extractor.run(batch)), self.extractor.spec)
@@ -146,6 +158,3 @@ def _empty_places(example: Example, rng: np.random.Generator) -> list[NDArray[np
         if (shared <= TOUCHED * areas).all():
             found.append(place)
     return found
-
-
-MakeExtractor = Callable[[], "Extractor"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -18,6 +19,9 @@ from tenshot.automl.search.suppressions import Way, map50
 
 ENOUGH = 0.5
 """Share of its epochs below which a detector that the deadline stopped says nothing about its recipe."""
+
+LOOKING_S = 15.0
+"""Seconds that have to be left for a second look to be learned; a short search does without."""
 
 OnFold = Callable[[int, "Validated"], bool]
 """fold (from 0), what is known after it → whether to go on."""
@@ -79,7 +83,8 @@ def validate(
         known.cut = fit.share < 1.0
         if fit.share < ENOUGH:
             break
-        _ask(known, fit.detector, train, held)
+        has_time = deadline() - time.monotonic() > LOOKING_S
+        _ask(known, fit.detector, train if has_time else (), held)
         sure = fits.problem.sureness(fit.detector, [fits.problem.examples[i] for i in train])
         known.sureness += [sure] if sure is not None else []
         if not on_fold(number, known) or known.cut:
@@ -97,7 +102,8 @@ def _fitted(
 
 
 def _ask(known: Validated, detector: Any, train: Sequence[int], held: Sequence[int]) -> None:
-    second = known.problem.crops.look(train) if known.problem.crops else None
+    """train: what a second look may learn from."""
+    second = known.problem.crops.look(train) if known.problem.crops and train else None
     for i in held:
         answers = known.problem.answers(detector, known.problem.examples[i], known.ways, second)
         for per_image, boxes in zip(known.predictions, answers, strict=True):

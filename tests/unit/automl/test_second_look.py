@@ -17,7 +17,7 @@ from tenshot.automl.predictor import RGB, RUNTIMES, cut_out, look_again, prepare
 from tenshot.automl.search.detection_second import MOST_BOXES_AN_IMAGE, Crops, pays
 from tenshot.automl.second_look import FILE, FOLDER, MOST, UNSEEN, SecondLook, candidates, write_input
 from tenshot.datasets.annotations import Box
-from tenshot.projects.errors import BundleError
+from tenshot.projects.errors import BundleError, WeightsError
 from tenshot.projects.workspace import Workspace
 
 SPEC = Input(128, 128, "letterbox")
@@ -60,7 +60,7 @@ def example(*places: tuple[int, int, str]) -> Example:
 @pytest.fixture
 def crops() -> Crops:
     examples = [example((0, 0, "red"), (90, 90, "blue")), example((64, 8, "blue")), example((8, 64, "red"))]
-    return Crops(examples, LABELS, Colours(), seed=0)  # type: ignore[arg-type]
+    return Crops(examples, LABELS, Colours, seed=0)  # type: ignore[arg-type]
 
 
 def test_one_box_of_each_place_is_looked_at() -> None:
@@ -125,7 +125,14 @@ def test_a_label_without_an_example_gets_nothing(crops: Crops) -> None:
 
 def test_no_box_teaches_nothing() -> None:
     empty = Example("empty", painted, ())
-    assert Crops([empty], LABELS, Colours(), seed=0).look([0]) is None  # type: ignore[arg-type]
+    assert Crops([empty], LABELS, Colours, seed=0).look([0]) is None  # type: ignore[arg-type]
+
+
+def test_without_weights_nobody_looks_twice() -> None:
+    def absent() -> Extractor:
+        raise WeightsError("not here")
+
+    assert Crops([example((0, 0, "red"))], LABELS, absent, seed=0).look([0]) is None
 
 
 @pytest.mark.parametrize(
@@ -178,7 +185,9 @@ def test_the_export_says_what_was_learned(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path / "home")
     fetch.ensure(workspace, "efficientnet_lite2")
     extractor = Extractor(workspace, "efficientnet_lite2", "stretch")
-    crops = Crops([example((0, 0, "red"), (90, 90, "blue")), example((64, 8, "blue"))], LABELS, extractor, seed=0)
+    crops = Crops(
+        [example((0, 0, "red"), (90, 90, "blue")), example((64, 8, "blue"))], LABELS, lambda: extractor, seed=0
+    )
     learned = crops.look(range(2))
     assert learned is not None
     crops.export(tmp_path)
