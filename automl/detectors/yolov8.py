@@ -411,13 +411,16 @@ def _run_class() -> Any:
         def run_callbacks(self, event: str) -> None:
             if event == "on_train_batch_start" and self.mine.check:
                 self.mine.check()
-            if event == "on_train_epoch_start" and self.epoch == self.mine.recipe.thaw_epoch:
-                self._thaw()
+            if event == "on_train_epoch_start":
+                self.mine.began = getattr(self.mine, "began", time.monotonic())
+                thaw = self.mine.recipe.with_(epochs=self.epochs).thaw_epoch
+                if thaw is not None and self.epoch >= thaw:
+                    self._thaw()
             if event == "on_train_epoch_end":
                 self._epoch_ended()
 
         def _thaw(self) -> None:
-            """From now on everything learns; the optimiser has held the frozen weights all along."""
+            """From now on everything learns; the optimiser has held the frozen weights all along. May be repeated."""
             self.freeze_layer_names = [".dfl"]
             for name, parameter in self.model.named_parameters():
                 parameter.requires_grad = ".dfl" not in name
@@ -428,8 +431,19 @@ def _run_class() -> Any:
                 raise TrainingError("the loss is not finite any more", hint="train again with a smaller learning rate")
             if self.mine.on_epoch:
                 self.mine.on_epoch(self.epoch + 1, self.epochs, losses)
-            if self.mine.deadline is not None and time.monotonic() >= self.mine.deadline:
-                self.stop = True
+            if self.mine.deadline is not None:
+                self._keep_to(self.mine.deadline)
+
+        def _keep_to(self, deadline: float) -> None:
+            """As many epochs as fit, with the learning rate falling to its end over them: a schedule that is cut off
+            in the middle is worth much less than a shorter one."""
+            now, done = time.monotonic(), self.epoch + 1
+            more = max(0, int((deadline - now) * done / max(now - self.mine.began, 1e-9)))
+            epochs = min(self.mine.recipe.epochs, done + more)
+            if epochs != self.epochs:
+                self.epochs = epochs
+                self._setup_scheduler()
+                self.scheduler.last_epoch = self.epoch
 
         def get_dataset(self) -> dict[str, Any]:
             names = dict(enumerate(self.mine.detector.labels))

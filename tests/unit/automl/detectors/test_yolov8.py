@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 import os
 import random
+import time
 from pathlib import Path
 from typing import Any
 
@@ -248,3 +249,17 @@ def test_pasting_trains(weights: Path, pictures: list[Example]) -> None:
     losses: list[dict[str, float]] = []
     yolov8.train(new(weights, pictures), pictures, recipe, seed=0, on_epoch=lambda *a: losses.append(a[2]))
     assert len(losses) == 2
+
+
+@pytest.mark.slow
+def test_a_schedule_is_shortened_to_its_deadline(weights: Path, pictures: list[Example]) -> None:
+    """Far too many epochs for the time: they become fewer while it trains, and it ends as a whole training would."""
+    seen: list[tuple[int, int]] = []
+    recipe = TINY.with_(epochs=3000, freeze=10, frozen_share=0.5)
+    base, deadline = new(weights, pictures), time.monotonic() + 12.0
+    trained = yolov8.train(
+        base, pictures[:4], recipe, seed=0, threads=1, deadline=deadline, on_epoch=lambda e, n, _: seen.append((e, n))
+    )
+    assert seen[0] == (1, 3000)
+    assert seen[-1][1] - seen[-1][0] <= max(2, len(seen) // 3)
+    assert moved(trained, base, 0)  # it thawed on the way
