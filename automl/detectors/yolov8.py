@@ -396,6 +396,8 @@ def _run_class() -> Any:
 
     # The name must not hold the word "Trainer": Ultralytics would import every experiment tracker that is installed.
     class Run(DetectionTrainer):
+        epochs: int  # of the schedule as it stands
+
         def __init__(self, overrides: dict[str, Any], **mine: Any) -> None:
             self.mine = SimpleNamespace(**mine)
             super().__init__(overrides=overrides)
