@@ -133,7 +133,7 @@ def _compact(x: Rows) -> Rows:
     """The rows in the span of the rows: the same distances in at most as many columns as there are rows."""
     centred = x - x.mean(axis=0)
     if len(x) > x.shape[1]:
-        return centred
+        return np.asarray(centred)
     values, vectors = np.linalg.eigh(centred @ centred.T)
     keep = values > 1e-9 * max(values[-1], 1e-12)
     return np.asarray(vectors[:, keep] * np.sqrt(values[keep]))

@@ -141,10 +141,11 @@ class Predictor:
         rows = self.network(np.stack([prepare(image, self.manifest.input) for image in images]))
         if self.second is None:
             return rows
-        again = [
-            look_again(row, image, self.manifest.input, self.second) for row, image in zip(rows, images, strict=True)
-        ]
-        return np.stack(again)
+        return np.stack([self.again(row, image) for row, image in zip(rows, images, strict=True)])
+
+    def again(self, raw: NDArray[np.float32], image: RGB) -> NDArray[np.float32]:
+        """The network's output for one image after the second look; as it is if the bundle has none."""
+        return raw if self.second is None else look_again(raw, image, self.manifest.input, self.second)
 
     def detect(self, images: Sequence[RGB]) -> list[Boxes]:
         """Every box above the suppression's `min_score`, best first, with calibrated scores."""

@@ -57,8 +57,9 @@ ENOUGH_STEPS = 80
 """Of fine-tuning; with fewer, smaller images are the better bargain."""
 IMAGES, FOLDS, DEFAULT = "images", "folds", "default"
 """Attributes of a study: how many images it looks at, how many folds they are in, and what was tried first."""
-ENOUGH_TO_COMPARE = 8
-"""Images that were held out; with fewer, cross-validation tells kinds of candidates apart no better than a coin."""
+ENOUGH_TO_COMPARE, ENOUGH_OF_A_LABEL, MOST_TO_COMPARE = 8, 3, 30
+"""Images that are held out, in all and for each label on average (up to so many in all); with fewer, cross-validation
+tells kinds of candidates apart no better than a coin, and what is better for more images wins by it."""
 
 
 @dataclass(frozen=True)
@@ -129,22 +130,51 @@ class Search:
 
     def _comparable(self) -> bool:
         """Whether enough images can be held out with another of their label left to learn from."""
-        return self.count >= 2 and len(covered(self._folds(self.seed))) >= ENOUGH_TO_COMPARE
+        enough = max(ENOUGH_TO_COMPARE, min(ENOUGH_OF_A_LABEL * len(self.data.labels), MOST_TO_COMPARE))
+        return self.count >= 2 and len(covered(self._folds(self.seed))) >= enough
 
     def _uncompared(self) -> Trained:
-        """Without a word from cross-validation: the default, together with a fine-tuned network if there is time. Two
-        different kinds of model are seldom wrong in the same way, and neither is known to be the better one."""
-        self.warnings.append(
-            "too few images can be held out to compare models (a label with one image, or with near duplicates only, "
-            "cannot be checked): known-good recipes were trained and their quality is unknown; add images of each label"
-        )
+        """Without a word from cross-validation on what is better: the recipe for the fewest images, together with a
+        fine-tuned network if there is time. Two different kinds of model are seldom wrong in the same way."""
         params = self._first_usable([*self.spaces["frozen"].known, self.spaces["frozen"].default])
-        tuning, space = self._tuning(params, 0), self.spaces.get("finetune")
-        tunes = space is not None and self.budget.left > LEAST_TUNING_S
-        recipe = self._smaller(tuning, self._suited(tuning, params, space.default)) if space and tunes else None
-        if recipe is None:
-            return self._result(self._frozen_chosen(params))
-        return self._result(self._both(params, self._final(tuning, recipe), recipe, (1.0, 1.0), None))
+        planned = self._mixture(params)
+        if planned is None:
+            chosen = self._frozen_chosen(params)
+        else:
+            tuning, recipe = planned
+            found, temperatures = self._mixture_score(params, tuning, recipe)
+            chosen = self._both(params, self._final(tuning, recipe), recipe, temperatures, found)
+        known = "" if chosen.found else " and their quality is unknown"
+        self.warnings.append(
+            "too few images can be held out to compare models (an image whose label no other carries, but for near "
+            f"duplicates, cannot be checked): known-good recipes were trained{known}; add images of each label"
+        )
+        return self._result(chosen)
+
+    def _mixture(self, params: dict[str, Any]) -> tuple[Tuning, dict[str, Any]] | None:
+        """How to fine-tune beside `params`: with two folds that tell how good it is, or none if they do not fit."""
+        space = self.spaces.get("finetune")
+        if space is None or self.budget.left < LEAST_TUNING_S:
+            return None
+        for count in (2, 0):
+            tuning = self._tuning(params, count)
+            recipe = self._smaller(tuning, self._suited(tuning, params, space.default))
+            if recipe is not None and (recipe["steps"] >= ENOUGH_STEPS or not count):
+                return tuning, recipe
+        return None
+
+    def _mixture_score(
+        self, params: dict[str, Any], tuning: Tuning, recipe: dict[str, Any]
+    ) -> tuple[Score | None, tuple[float, float]]:
+        """Of both together, and the temperatures that they are mixed with."""
+        rows = covered(tuning.folds)
+        if not len(rows):
+            return None, (1.0, 1.0)
+        self.progress({"stage": "fine-tuning", "left_s": self.budget.left})
+        logits = (self.frozen.out_of_fold(params, tuning.folds), tuning.out_of_fold(recipe))
+        first, second = (score(self.data, found, rows).temperature for found in logits)
+        mixed = pooled(logits, (first, second), exclusive=self.data.exclusive)
+        return score(self.data, mixed, rows), (first, second)
 
     def _first_usable(self, recipes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """The first of them whose weights can be had, with its features. Raises WeightsError if there is none."""

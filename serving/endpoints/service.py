@@ -94,6 +94,8 @@ class ModelVersion:
         # The warm-up: the first run allocates and compiles kernels. Largest batch first, so that memory is taken once.
         for size in (CONFIG.max_batch_size, 1):
             self.predictor.network(np.zeros((size, *shape[1:]), np.float32))
+        if second := self.predictor.second:
+            second.network(np.zeros((1, 3, second.input.height, second.input.width), np.float32))
         self.warm = True
 
     @bentoml.api(  # type: ignore[untyped-decorator]

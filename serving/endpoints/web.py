@@ -116,20 +116,26 @@ class Web:
             self._decoders = anyio.CapacityLimiter(DECODERS)
         predictor = self.predictor()
         try:
-            array, image_hw = await anyio.to_thread.run_sync(
+            array, image_hw, image = await anyio.to_thread.run_sync(
                 partial(self._decode, upload, predictor), limiter=self._decoders
             )
         except ImageError as error:
             return error
         raw = await self._infer(array)
-        read = partial(predictor.answer, raw, image_hw, min_confidence=ask.min_confidence, max_results=ask.max_results)
+
+        def read() -> dict[str, Any]:
+            seen = raw if image is None else predictor.again(raw, image)
+            return predictor.answer(seen, image_hw, min_confidence=ask.min_confidence, max_results=ask.max_results)
+
         if predictor.manifest.task is Task.DETECTION:  # suppression takes milliseconds, not microseconds
             return {"image": upload.name, **await anyio.to_thread.run_sync(read, limiter=self._decoders)}
         return {"image": upload.name, **read()}
 
-    def _decode(self, upload: Upload, predictor: Predictor) -> tuple[NDArray[np.float32], tuple[int, ...]]:
+    def _decode(self, upload: Upload, predictor: Predictor) -> tuple[NDArray[np.float32], tuple[int, ...], RGB | None]:
+        """The network's input, the image's height and width, and the image itself if it is to be looked at again."""
         image: RGB = decode(upload.data, name=upload.name, max_megapixels=self.config.max_megapixels)
-        return prepare(image, predictor.manifest.input)[None], image.shape[:2]
+        kept = image if predictor.second else None
+        return prepare(image, predictor.manifest.input)[None], image.shape[:2], kept
 
     async def _infer(self, array: NDArray[np.float32]) -> NDArray[np.float32]:
         from bentoml.exceptions import ServiceUnavailable
