@@ -51,7 +51,8 @@ PARITY_IMAGES = 16
 PARITY_LIMIT = 1e-3
 FINISHING_S = 12.0
 """Export, parity, tracking and report, measured on two cores with nothing else to do; looks at images come on top."""
-SECONDS_PER_IMAGE = 0.05
+SECONDS_PER_IMAGE = {Task.CLASSIFICATION: 0.05, Task.MULTILABEL: 0.05, Task.DETECTION: 0.2}
+"""A detector's boxes may get a second look."""
 MOST_OF_BUDGET = 0.5
 """Largest share that is kept for finishing: a small budget is still one for a search."""
 
@@ -134,7 +135,7 @@ class _Run:
 
     def _learn(self, train: list[Entry], started: Budget, looked_at: int) -> Trained:
         """`looked_at`: images that the finished network must be shown."""
-        alone, cpu = FINISHING_S + SECONDS_PER_IMAGE * looked_at, process_time()
+        alone, cpu = FINISHING_S + SECONDS_PER_IMAGE[self.project.task] * looked_at, process_time()
 
         def reserve() -> float:
             return min(alone * slowness(started.spent, process_time() - cpu), MOST_OF_BUDGET * started.seconds)
