@@ -1,7 +1,7 @@
 """A small multilayer perceptron: one hidden layer on the leading directions of the data.
 
 The one head that is not linear, for labels that no plane divides. With ten images it has nothing to find that a linear
-head would miss; with hundreds it has (measured: docs/classification-recipe.md).
+head would miss. The search may choose it; what it brings was not measured.
 """
 
 from __future__ import annotations
