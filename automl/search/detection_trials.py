@@ -54,13 +54,15 @@ class Trials:
     show: Show = lambda *_: None
     passed: list[dict[str, float]] = field(default_factory=list)
     """What this run had no time for; another run may have."""
+    over: bool = False
+    """The deadline has cut a trial: it would cut every other."""
 
     def run(self) -> None:
         self.folds = self.problem.folds(self.plan.folds)
         skipped = 0
 
         def may_begin(others: int) -> bool:
-            return skipped < MOST_SKIPPED and self._counted() + others < self.most
+            return not self.over and skipped < MOST_SKIPPED and self._counted() + others < self.most
 
         while studies.turn(self.study, may_begin, waits=self._waits, check=self.fits.check):
             trial, recipe = self._ask()
@@ -163,6 +165,7 @@ class Trials:
     def _end(self, trial: Any, known: Validated, seconds: float) -> None:
         """What the deadline cut counts only while there is nothing else: a few images' worth of the default."""
         facts = {"seconds": seconds, "fold_scores": known.fold_scores}
+        self.over = known.cut
         if known.cut and (self.complete() or not known.fold_scores):
             self._tell(trial, "FAIL", seconds=seconds, cut=True)
         elif len(known.fold_scores) < len(self.folds) and not known.cut:
