@@ -36,7 +36,7 @@ from tenshot.automl.search.place import Place, Where, place_of
 from tenshot.automl.search.score_scale import shifted
 from tenshot.automl.search.sharing import Stage
 from tenshot.automl.search.suppressions import Way, map50
-from tenshot.projects.errors import EmptyDataError, TrainingError, WeightsError
+from tenshot.projects.errors import EmptyDataError, JobCancelled, TrainingError, WeightsError
 
 FIRST = "detector-first.pt"
 MORE_EPOCHS = 1.25
@@ -211,8 +211,14 @@ class _Search:
         epochs = epochs_within(self._left(), self._images, recipe, self.fits.cost)
         if default and epochs < MORE_EPOCHS * len(first.history):
             return best, first
-        fit = self._fit("final fit", recipe.with_(epochs=epochs))
-        if fit.share == 1.0:
+        fit: Fit | None = None
+        try:
+            fit = self._fit("final fit", recipe.with_(epochs=epochs))
+        except JobCancelled:
+            raise
+        except TrainingError:
+            pass  # the first detector is there
+        if fit and fit.share == 1.0:
             return best, fit
         return (best if default else self._default()), first
 

@@ -17,6 +17,8 @@ from tenshot.automl.search.detection_problem import Problem
 STATISTICS_IMAGES = 32
 PROBE_IMAGES = 4
 PROBE_EPOCHS = 3
+ASKING_S = 0.5
+"""Of one held-out image, until it is measured: three sizes, up to 32 suppressions, how sure the detector is."""
 
 OnEpoch = Callable[[int, int], None]
 """epoch (from 1), epochs in all."""
@@ -40,6 +42,8 @@ class Fits:
     problem: Problem
     check: Callable[[], None]
     cost: Cost
+    asking_s: float = ASKING_S
+    """Of one held-out image, every way of asking; as the last fold showed."""
 
     @classmethod
     def probed(cls, problem: Problem, check: Callable[[], None], recipe: Recipe) -> Fits:

@@ -6,6 +6,7 @@ each fold, from its own images only, costs next to nothing.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -33,6 +34,9 @@ PLACES = 6
 PLACE_SIZES = (0.1, 0.5)
 TOUCHED = 0.2
 """Of a place, or of a box, that the two may share."""
+TURNS = 8
+CROP_S = 0.03
+"""Of one crop, until it is measured."""
 
 Rows = NDArray[np.float32]
 MakeExtractor = Callable[[], "Extractor"]
@@ -65,6 +69,11 @@ class Crops:
     """Called when somebody first looks: reading and compiling a network takes seconds."""
     seed: int
     _known: dict[int, tuple[Rows, NDArray[np.int64]]] = field(default_factory=dict)
+    _layers: dict[tuple[int, ...], Layer | None] = field(default_factory=dict)
+    _absent: bool = False
+    """The weights could not be had: asking again would take time and find nothing."""
+    _spent_s: float = 0.0
+    _crops: int = 0
 
     @cached_property
     def extractor(self) -> Extractor:
@@ -73,15 +82,30 @@ class Crops:
     def look(self, images: Sequence[int]) -> SecondLook | None:
         """Learned from the images of these indices; None if they have no box, or where the weights cannot be had: a
         detector is trained as well without them."""
+        if self._absent:
+            return None
         try:
             layer = self.layer(images)
         except WeightsError:
+            self._absent = True
             return None
         if layer is None:
             return None
         return SecondLook(lambda batch: layer.shares(self.extractor.run(batch)), self.extractor.spec)
 
+    @property
+    def seconds(self) -> float:
+        """About what it takes to look at all images; those that were looked at cost nothing."""
+        boxes = [len(e.boxes) for i, e in enumerate(self.examples) if i not in self._known]
+        return sum(TURNS * count + PLACES for count in boxes) * (self._spent_s / self._crops if self._crops else CROP_S)
+
     def layer(self, images: Sequence[int]) -> Layer | None:
+        key = tuple(images)
+        if key not in self._layers:
+            self._layers[key] = self._learned(images)
+        return self._layers[key]
+
+    def _learned(self, images: Sequence[int]) -> Layer | None:
         from sklearn.linear_model import LogisticRegression
 
         parts = [self._rows(i) for i in images]
@@ -123,7 +147,9 @@ class Crops:
                 turned = _turned(cut_out(pixels, np.array(box.xyxy, np.float64)))
                 cuts, names = cuts + turned, names + [self.labels.index(box.label)] * len(turned)
             empty = [cut_out(pixels, place) for place in _empty_places(example, rng)]
+            started = time.monotonic()
             rows = self.extractor.of_pixels(cuts + empty)
+            self._spent_s, self._crops = self._spent_s + time.monotonic() - started, self._crops + len(rows)
             self._known[image] = rows, np.array(names + [len(self.labels)] * len(empty), np.int64)
         return self._known[image]
 

@@ -113,8 +113,12 @@ class Trials:
         the plan was made for it, and it needs no final fit."""
         if not self.complete() and not studies.elsewhere(self.study):
             return True
-        folds = self.fits.cost.folds_s(len(self.problem.examples), self.plan.folds, recipe)
-        return SLACK * (folds + self._final_s(recipe)) < self.left()
+        return SLACK * (self._folds_s(recipe) + self._final_s(recipe)) < self.left()
+
+    def _folds_s(self, recipe: Recipe) -> float:
+        """Training on each fold and asking about every image."""
+        images = len(self.problem.examples)
+        return self.fits.cost.folds_s(images, self.plan.folds, recipe) + images * self.fits.asking_s
 
     def _final_s(self, recipe: Recipe) -> float:
         return self.fits.cost.fit_s(len(self.problem.examples), recipe.with_(epochs=self.full))
@@ -205,10 +209,14 @@ class Trials:
         if trial is None or trial.number == default.number:
             return trial
         recipes = [Recipe.from_json(t.user_attrs["recipe"]) for t in (trial, default)]
-        folds = sum(self.fits.cost.folds_s(len(self.problem.examples), self.plan.folds, r) for r in recipes)
-        if SLACK * (folds + self._final_s(recipes[0])) > self.left():
+        if SLACK * (sum(map(self._folds_s, recipes)) + self._final_s(recipes[0])) > self.left():
             return trial
-        fresh = [self.validated(recipe, trial, again=1) for recipe in recipes]
+        try:
+            fresh = [self.validated(recipe, trial, again=1) for recipe in recipes]
+        except JobCancelled:
+            raise
+        except TrainingError:  # what fails on other images is not better
+            return default
         if any(one.cut for one in fresh):
             return trial
         means = [_mean(dict(one.image_scores()), _images(t)) for one, t in zip(fresh, (trial, default), strict=True)]
@@ -216,10 +224,18 @@ class Trials:
 
     def answers(self, trial: Any) -> tuple[Way, DetectionOutcome]:
         """How a detector of this trial's recipe is best asked, and the out-of-fold predictions asked so."""
-        folder = self.study.place.trial_dir(STUDY, trial.number)
+        folder, limits = self.study.place.trial_dir(STUDY, trial.number), self.problem.rules.suppression.max_detections
         # A process that had no second network at hand left no answers of it.
         found = [(way, validation.load(folder, way)) for way in self.ways() if validation.has(folder, way)]
-        return suppressions.choose(found, self.problem.rules.suppression.max_detections)
+        way, outcome = suppressions.choose(found, limits)
+        if way.second and not self._looks_again():
+            return suppressions.choose([one for one in found if not one[0].second], limits)
+        return way, outcome
+
+    def _looks_again(self) -> bool:
+        """Whether the second network can be had here and now; another process may have asked it."""
+        crops = self.problem.crops
+        return crops is not None and crops.look(range(len(self.problem.examples))) is not None
 
     def records(self) -> tuple[Trial, ...]:
         return tuple(_described(t) for t in self.study.trials if "recipe" in t.user_attrs)

@@ -10,17 +10,22 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tenshot.automl.bundle import Input
 from tenshot.automl.detectors.examples import Example
 from tenshot.automl.detectors.recipe import Recipe
 from tenshot.automl.search import detection
+from tenshot.automl.search import detection_validation as validation
 from tenshot.automl.search.detection_budget import Cost, Plan
 from tenshot.automl.search.detection_fits import Fit
 from tenshot.automl.search.detection_problem import Problem
 from tenshot.automl.search.detection_space import default_recipe, space
-from tenshot.automl.search.detection_trials import Trials
+from tenshot.automl.search.detection_trials import STUDY, Trials
 from tenshot.automl.search.place import Place
+from tenshot.automl.second_look import SecondLook
 from tenshot.datasets.annotations import Box
+from tenshot.projects.errors import TrainingError
 
+SPEC = Input(64, 64, "stretch")
 IMAGE = np.zeros((64, 64, 3), np.uint8)
 
 
@@ -38,8 +43,6 @@ class Family:
 
     @staticmethod
     def input_spec(side: int) -> Any:
-        from tenshot.automl.bundle import Input
-
         return Input(side, side, "letterbox")
 
 
@@ -51,6 +54,7 @@ class Fitted:
     share: float
     begun: list[Recipe] = field(default_factory=list)
     cost: Cost = field(default_factory=lambda: Cost(1.0, 64))
+    asking_s: float = 0.0
 
     def check(self) -> None:
         assert len(self.begun) < 20, "it goes on and on"
@@ -75,3 +79,42 @@ def test_a_default_that_the_deadline_cuts_is_not_begun_again(tmp_path: Path, lef
     trials.run()
     assert len(fits.begun) == 1
     assert not trials.complete()
+
+
+class Failing(Fitted):
+    def fit(self, recipe: Recipe, *_: Any, **__: Any) -> Fit:
+        raise TrainingError("the loss is not finite any more")
+
+
+def test_a_winner_that_fails_on_fresh_folds_gives_way_to_the_default(tmp_path: Path) -> None:
+    trials, _ = made(tmp_path, 1e9, share=1.0)
+    trials.run()
+    other = next(t for t in trials.complete() if t.user_attrs["kind"] == "first")
+    trials.fits = Failing(trials.problem, 1.0)  # type: ignore[assignment]
+    assert trials.confirmed(other).user_attrs["kind"] == "default"
+
+
+class Looking:
+    """A second network that can be learned as often as `times` says."""
+
+    seconds = 0.0
+
+    def __init__(self, times: int) -> None:
+        self.times = times
+
+    def look(self, _: Any) -> SecondLook | None:
+        self.times -= 1
+        return SecondLook(lambda batch: np.ones((len(batch), 2), np.float32) / 2, SPEC) if self.times >= 0 else None
+
+
+@pytest.mark.parametrize(
+    ("times", "kept"), [pytest.param(2, True, id="each-fold"), pytest.param(1, False, id="one-of-two-folds")]
+)
+def test_answers_of_a_second_look_are_of_nothing_else(tmp_path: Path, times: int, kept: bool) -> None:
+    trials, _ = made(tmp_path, 1e9, share=1.0)
+    trials.problem = trials.fits.problem = replace(trials.problem, crops=Looking(times))  # type: ignore[arg-type]
+    trials.most = 1
+    trials.run()
+    folder = trials.study.place.trial_dir(STUDY, 0)
+    assert [validation.has(folder, way) for way in trials.ways() if way.second] == [kept] * 4
+    assert all(validation.has(folder, way) for way in trials.ways() if not way.second)
