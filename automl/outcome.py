@@ -16,6 +16,7 @@ from tenshot.projects.status import Task
 if TYPE_CHECKING:
     from tenshot.automl.bundle import Manifest
     from tenshot.automl.novelty import Novelty
+    from tenshot.automl.second_look import SecondLook
 
 T = TypeVar("T")
 Labeled = tuple[str, RGB, Sequence[str], Sequence[Box]]
@@ -72,6 +73,15 @@ def parity(
         else:
             one, two = (reader.judge(rows, reader.novelties(rows)) for rows in (one, two))  # type: ignore[assignment]
         worst = max(worst, float(np.abs(one - two).max()))
+    return worst
+
+
+def parity_of_second(served: SecondLook, learned: SecondLook, images: Sequence[RGB]) -> float:
+    """Largest absolute difference between the shares that the two give the same images, as if each were a box."""
+    worst = 0.0
+    for batch in batches(images):
+        inputs = np.stack([prepare(image, served.input) for image in batch])
+        worst = max(worst, float(np.abs(served.network(inputs) - learned.network(inputs)).max()))
     return worst
 
 

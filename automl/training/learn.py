@@ -173,12 +173,12 @@ def detector(job: Assignment) -> Trained:
         trials=list(found.trials),
         curves=_losses(found.history),
         warnings=[] if found.outcome else ["the budget left no time for cross-validation: the quality is unknown"],
+        second=found.second.look(range(len(job.entries))) if found.second else None,
     )
 
 
 def second_network(job: Assignment) -> Callable[[], Extractor]:
     """The backbone that may look at a detector's boxes again; read when it is wanted."""
-
     return lambda: Extractor(job.workspace, SECOND_BASE, "stretch")
 
 

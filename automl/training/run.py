@@ -22,7 +22,7 @@ from tenshot.automl.evaluation.evaluate import Evaluation, evaluate
 from tenshot.automl.evaluation.outcomes import ClassificationOutcome, Outcome
 from tenshot.automl.evaluation.review import Review
 from tenshot.automl.evaluation.thresholds import Shortfall
-from tenshot.automl.outcome import observe, parity
+from tenshot.automl.outcome import observe, parity, parity_of_second
 from tenshot.automl.predictor import Predictor
 from tenshot.automl.scores import Calibration
 from tenshot.automl.search.budget import Budget, slowness
@@ -223,6 +223,8 @@ class _Run:
             novelty.save(partial)
         samples = [self.images.load(e.image) for e in train[:PARITY_IMAGES]]
         difference = parity(manifest, predictor.network, trained.network, samples, novelty)
+        if trained.second and predictor.second:
+            difference = max(difference, parity_of_second(predictor.second, trained.second, samples))
         if difference > PARITY_LIMIT:
             raise TrainingError(
                 f"the exported network differs from the trained one by {difference:.2g} (limit {PARITY_LIMIT})",

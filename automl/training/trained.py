@@ -10,6 +10,7 @@ from typing import Any
 from tenshot.automl.bundle import Input, Suppression
 from tenshot.automl.evaluation.outcomes import Outcome
 from tenshot.automl.predictor import Network
+from tenshot.automl.second_look import SecondLook
 from tenshot.automl.trials import Trial
 
 
@@ -34,7 +35,7 @@ class LearningCurve:
 class Trained:
     labels: tuple[str, ...]
     base: str
-    """Row of the catalogue that the network grew from."""
+    """Row of the catalogue that the network grew from; several are joined by `+`."""
     input: Input
     suppression: Suppression | None
     oof: Outcome | None
@@ -51,3 +52,5 @@ class Trained:
     warnings: list[str] = field(default_factory=list)
     learning_curve: LearningCurve | None = None
     """None where it was not cheap."""
+    second: SecondLook | None = None
+    """What gives a detector's boxes a second look, as it was learned; part of what `export` writes."""

@@ -5,9 +5,10 @@ import pytest
 
 from tenshot.automl.bundle import Base, Input, Manifest, Suppression
 from tenshot.automl.evaluation.outcomes import ClassificationOutcome, DetectionOutcome
-from tenshot.automl.outcome import batches, boxes_of, observe, parity
+from tenshot.automl.outcome import batches, boxes_of, observe, parity, parity_of_second
 from tenshot.automl.predictor import Predictor
 from tenshot.automl.scores import Calibration
+from tenshot.automl.second_look import SecondLook
 from tenshot.datasets.annotations import Box
 from tenshot.projects.errors import JobCancelled
 from tenshot.projects.status import Task
@@ -91,3 +92,10 @@ def test_parity_is_the_largest_difference_of_a_score() -> None:
     at = 0.5 - 100 / 255
     expected = 1 / (1 + np.exp(-at - 1)) - 1 / (1 + np.exp(-at))
     assert parity(spec, moved, brightness, images) == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_second_look_is_compared_as_well() -> None:
+    learned = SecondLook(lambda batch: np.full((len(batch), 3), 0.2, np.float32), Input(4, 4, "stretch"))
+    other = SecondLook(lambda batch: np.full((len(batch), 3), 0.5, np.float32), Input(4, 4, "stretch"))
+    assert parity_of_second(learned, learned, [image(0)] * 9) == 0.0
+    assert parity_of_second(other, learned, [image(0)] * 9) == pytest.approx(0.3)
