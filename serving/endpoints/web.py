@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from html import escape
 from pathlib import Path
@@ -42,6 +43,9 @@ Infer = Callable[[NDArray[np.float32]], Awaitable[NDArray[np.float32]]]
 """[1, 3, H, W] → [1, …] through the adaptive batcher. Raises when the batcher gives the input up."""
 DECODERS = 2
 """Images decoded at once: bounds the memory that photos at the size limit can take together."""
+KEPT_BYTES = 256 << 20
+"""Decoded images that wait for a second look (automl/second_look.py) while the network answers others; what is beyond
+is decoded again."""
 BODY_TIMEOUT_S = 60.0
 DRAINED_BODIES = 4
 """How much of a body that is too large is read and thrown away, in multiples of the limit: a client that is still
@@ -60,6 +64,7 @@ class Web:
         self.config = config
         self.measures = measures
         self._decoders: anyio.CapacityLimiter | None = None
+        self._kept_bytes = 0
 
     def app(self) -> Starlette:
         return Starlette(
@@ -121,21 +126,38 @@ class Web:
             )
         except ImageError as error:
             return error
-        raw = await self._infer(array)
+        with self._kept(image) as kept:
+            del image
+            raw = await self._infer(array)
 
-        def read() -> dict[str, Any]:
-            seen = raw if image is None else predictor.again(raw, image)
-            return predictor.answer(seen, image_hw, min_confidence=ask.min_confidence, max_results=ask.max_results)
+            def read() -> dict[str, Any]:
+                seen = predictor.again(raw, self._image(upload) if kept is None else kept) if predictor.second else raw
+                return predictor.answer(seen, image_hw, min_confidence=ask.min_confidence, max_results=ask.max_results)
 
-        if predictor.manifest.task is Task.DETECTION:  # suppression takes milliseconds, not microseconds
-            return {"image": upload.name, **await anyio.to_thread.run_sync(read, limiter=self._decoders)}
-        return {"image": upload.name, **read()}
+            if predictor.manifest.task is Task.DETECTION:  # suppression takes milliseconds, not microseconds
+                return {"image": upload.name, **await anyio.to_thread.run_sync(read, limiter=self._decoders)}
+            return {"image": upload.name, **read()}
 
     def _decode(self, upload: Upload, predictor: Predictor) -> tuple[NDArray[np.float32], tuple[int, ...], RGB | None]:
         """The network's input, the image's height and width, and the image itself if it is to be looked at again."""
-        image: RGB = decode(upload.data, name=upload.name, max_megapixels=self.config.max_megapixels)
+        image = self._image(upload)
         kept = image if predictor.second else None
         return prepare(image, predictor.manifest.input)[None], image.shape[:2], kept
+
+    def _image(self, upload: Upload) -> RGB:
+        return decode(upload.data, name=upload.name, max_megapixels=self.config.max_megapixels)
+
+    @contextmanager
+    def _kept(self, image: RGB | None) -> Iterator[RGB | None]:
+        """The image where there is room for it."""
+        size = image.nbytes if image is not None else 0
+        if self._kept_bytes + size > KEPT_BYTES:
+            image, size = None, 0
+        self._kept_bytes += size
+        try:
+            yield image
+        finally:
+            self._kept_bytes -= size
 
     async def _infer(self, array: NDArray[np.float32]) -> NDArray[np.float32]:
         from bentoml.exceptions import ServiceUnavailable
