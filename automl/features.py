@@ -98,9 +98,9 @@ class Extractor:
         return max(stop for _, stop in self.slices.values())
 
     def missing(self, pictures: Sequence[Picture], policy: str, views: int) -> int:
-        """How many views `features` would have to compute, because their file is not there."""
-        absent = sum(not self._path(picture, policy).is_file() for picture in pictures)
-        return absent * (1 if policy == "plain" else views)
+        """How many views `features` would have to compute, because their file is not there or holds fewer."""
+        each = 1 if policy == "plain" else views
+        return each * sum(not _holds(self._path(picture, policy), each, self.width) for picture in pictures)
 
     @property
     def seconds_per_view(self) -> float | None:
@@ -151,6 +151,14 @@ class Extractor:
 def _batches(inputs: list[NDArray[np.float32]]) -> Iterator[list[NDArray[np.float32]]]:
     for start in range(0, len(inputs), BATCH):
         yield inputs[start : start + BATCH]
+
+
+def _holds(path: Path, views: int, width: int) -> bool:
+    """Whether there are so many rows in it, as far as its length tells."""
+    try:
+        return path.stat().st_size > views * width * np.dtype(np.float16).itemsize
+    except OSError:
+        return False
 
 
 def _read(path: Path) -> NDArray[np.float16] | None:

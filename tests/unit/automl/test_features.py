@@ -58,6 +58,8 @@ def test_what_comes_from_disk_says_nothing_about_the_pace(extractor: Extractor, 
     assert pace > 0
     extractor.features(pictures[:1], "crop", 3, never)
     assert extractor.seconds_per_view == pace
+    assert extractor.missing(pictures[:1], "crop", 2) == 0
+    assert extractor.missing(pictures[:1], "crop", 4) == 4, "a file of fewer views is computed anew"
 
 
 def test_second_time_from_disk(extractor: Extractor, draw: Draw) -> None:
