@@ -166,19 +166,20 @@ class Frozen:
         affordable = int(seconds / (self._pace() * (1 + len(others))))
         images, self.most_views = sampling.affordable(wanted, affordable, self.views)
         images = min(total, max(images, LEAST_OF_A_LABEL * labels, LEAST_SEARCHED))
-        if images == total:
+        return self.restrict(images, seed)
+
+    def restrict(self, images: int, seed: int) -> str | None:
+        """Keep to the first so many images in the order of `seed`; the others go to `rest`. Returns a warning if there
+        are others."""
+        whole, order = self.data, sampling.order(self.data.truth, seed)
+        total = len(whole.pictures)
+        if images >= total:
             return None
-        self.restrict(images, seed)
+        self.data, self.rest = whole.part(np.sort(order[:images])), whole.part(order[images:])
         return (
             f"the search and its figures rest on {images} of {total} images; "
             "the final head learns from as many of the others as the budget allows"
         )
-
-    def restrict(self, images: int, seed: int) -> None:
-        """Keep to the first so many images in the order of `seed`; the others go to `rest`."""
-        whole, order = self.data, sampling.order(self.data.truth, seed)
-        if images < len(whole.pictures):
-            self.data, self.rest = whole.part(np.sort(order[:images])), whole.part(order[images:])
 
     def extend(self, params: Mapping[str, Any], seconds: float) -> int:
         """Give the final head as many images of `rest` as these seconds allow; returns how many.

@@ -81,15 +81,18 @@ class StageOver(Exception):
 
 def open_study(
     journal: Where, space: Space, *, seed: int, direction: str = "minimize", sampler: Sampler = "tpe",
-    pruner: Pruner = "none", startup: int | None = None,
+    pruner: Pruner = "none", startup: int | None = None, attributes: Mapping[str, Any] | None = None,
 ) -> Study:  # fmt: skip
     """Open or continue, as the process that leads it. The default is the first trial, also of a study that was killed
     before it had scored it; a trial whose process died is tried again.
 
     sampler: `gp` for few and expensive trials. pruner: `wilcoxon` compares folds of one id, for objectives that yield
-    them. startup: random trials before the sampler learns. Raises StoreError.
+    them. startup: random trials before the sampler learns. attributes: what else the study was planned with, JSON
+    values; where its choices are written, all of these are. Raises StoreError.
     """
     study = lead(journal, space.kind, seed=seed, direction=direction, sampler=sampler, pruner=pruner, startup=startup)
+    for key, value in (attributes or {}).items():
+        study.set_user_attr(key, value)
     study.set_user_attr(CHOICES, {key: list(values) for key, values in space.choices.items()})
     for recipe in (space.default, *space.known):
         if not tries(study, recipe):

@@ -56,11 +56,13 @@ class Tuning:
     _images: dict[int, _Resized] = field(default_factory=dict)
     _stems: dict[tuple[int, int], Stem] = field(default_factory=dict)
     _paces: dict[tuple[int, int], Pace] = field(default_factory=dict)
+    _head_s: float = 0.0
+    """Seconds of fitting a head to the frozen features, as it was the last time."""
 
     @property
     def backbone(self) -> str:
         """Of several that serve a head together, the first."""
-        return backbone_of(self.params).split("+")[0].split("+")[0]
+        return backbone_of(self.params).split("+")[0]
 
     def spec(self, size: int) -> Input:
         return replace(self.frozen.extractor(self.backbone).spec, height=size, width=size)
@@ -75,15 +77,27 @@ class Tuning:
 
     def estimate(self, params: Mapping[str, Any]) -> float:
         """Expected seconds for scoring these parameters on the folds and for fitting them on all images."""
+        return self.scoring_s(params) + self.final_s(params)
+
+    def scoring_s(self, params: Mapping[str, Any]) -> float:
+        """Of it, the folds."""
         schedule = Schedule.of(params)
         pace = self._pace(schedule)
         steps = sum(schedule.steps_for(len(train)) for train, _ in self.folds)
         looked = sum(len(held) for _, held in self.folds)
-        return SAFETY * (pace.step_s * steps + pace.look_s * looked) + self.final_s(params)
+        return SAFETY * (pace.step_s * steps + pace.look_s * looked + self._heads_s(schedule, len(self.folds)))
 
     def final_s(self, params: Mapping[str, Any]) -> float:
         schedule = Schedule.of(params)
-        return SAFETY * self._pace(schedule).step_s * schedule.steps_for(len(self.frozen.data.pictures))
+        steps = schedule.steps_for(len(self.frozen.data.pictures))
+        return SAFETY * (self._pace(schedule).step_s * steps + self._heads_s(schedule, 1))
+
+    def knows_pace_of(self, params: Mapping[str, Any]) -> bool:
+        """Whether an estimate needs no training of a batch or two first."""
+        return any(start == params["start"] for start, _ in self._paces)
+
+    def _heads_s(self, schedule: Schedule, count: int) -> float:
+        return self._head_s * count if schedule.head == "fitted" else 0.0
 
     def _pace(self, schedule: Schedule) -> Pace:
         """Of another size it is known in proportion to its area: measuring each would take longer than it helps."""
@@ -169,7 +183,10 @@ class Tuning:
             "backbone": self.backbone, "policy": members(self.params)[0]["policy"], "taps": str(last),
             "head": "logistic", "strength": 1.0, "standardise": False,
         }  # fmt: skip
+        began = monotonic()
         head = self.frozen.fit_on(recipe, train)
+        if len(train) > 1:  # else it is the one of a probe
+            self._head_s = monotonic() - began
         return Classifier(backbone, [last], torch.from_numpy(head.weight).float(), torch.from_numpy(head.bias).float())
 
     def _width(self, last: int) -> int:
