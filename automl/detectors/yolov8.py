@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 
 from tenshot.automl.bundle import Input
 from tenshot.automl.detectors import pasting, unfolding
+from tenshot.automl.detectors.arguments import arguments
 from tenshot.automl.detectors.examples import Example, centre_xywh
 from tenshot.automl.detectors.family import DetectorFamily
 from tenshot.automl.detectors.process_state import restored
@@ -229,16 +230,16 @@ def train(
 ) -> Detector:
     """A new detector, trained on `examples`; `detector` stays as it was.
 
-    `check` is called before every step and may raise to cancel. `deadline` is a `time.monotonic()` after which the
-    training ends with the epoch that it is in. Deterministic for one seed, machine and number of threads.
-    Raises TrainingError if the loss is no longer finite.
+    `check` is called before every step and may raise to cancel. `deadline` is a `time.monotonic()` after which no epoch
+    begins; where not all epochs fit before it, the schedule is shortened. Deterministic for one seed, machine and
+    number of threads where all epochs fit. Raises TrainingError if the loss is no longer finite.
     """
     if not examples:
         raise TrainingError("a detector cannot be trained on no images", hint="import labeled images first")
     _ultralytics()
     with restored(), _quiet(), tempfile.TemporaryDirectory(prefix="tenshot-detector-") as folder:
         run = _run_class()(
-            _overrides(recipe, len(examples), seed, folder),
+            {"model": ARCHITECTURE, **arguments(recipe, len(examples), seed, folder)},
             detector=detector,
             examples=examples,
             recipe=recipe,
@@ -250,58 +251,6 @@ def train(
             _torch().set_num_threads(threads)
         run.train()
         return replace(detector, image_size=recipe.image_size, model=run.result().eval())
-
-
-def _overrides(recipe: Recipe, images: int, seed: int, folder: str) -> dict[str, Any]:
-    """Ultralytics' arguments. Its own defaults that a ten-image run cannot use are named here."""
-    batch = min(recipe.batch, images)
-    return {
-        "model": ARCHITECTURE,
-        "data": None,
-        "task": "detect",
-        "mode": "train",
-        "device": "cpu",
-        "project": folder,
-        "name": "run",
-        "imgsz": recipe.image_size,
-        "epochs": recipe.epochs,
-        "batch": batch,
-        "nbs": batch,  # the default of 64 would gather gradients over more images than there are
-        "optimizer": "AdamW",  # `auto` ignores lr0
-        "lr0": recipe.lr,
-        "lrf": recipe.lr_final,
-        "momentum": 0.9,
-        "cos_lr": True,
-        "weight_decay": recipe.weight_decay,
-        "warmup_epochs": recipe.warmup_epochs,
-        "warmup_bias_lr": 0.0,
-        "freeze": recipe.freeze or None,
-        "box": recipe.box_gain,
-        "cls": recipe.class_gain,
-        "dfl": recipe.dfl_gain,
-        "mosaic": recipe.mosaic,
-        "close_mosaic": recipe.close_mosaic if recipe.mosaic else 0,
-        "mixup": recipe.mixup,
-        "scale": recipe.scale,
-        "translate": recipe.translate,
-        "degrees": recipe.degrees,
-        "fliplr": recipe.fliplr,
-        "flipud": recipe.flipud,
-        "hsv_h": recipe.hsv_h,
-        "hsv_s": recipe.hsv_s,
-        "hsv_v": recipe.hsv_v,
-        "multi_scale": recipe.multi_scale,
-        "seed": seed,
-        "deterministic": True,
-        "workers": 0,
-        "amp": False,
-        "val": False,
-        "save": False,
-        "plots": False,
-        "cache": False,
-        "patience": 0,
-        "verbose": False,
-    }
 
 
 @cache
