@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -73,7 +74,7 @@ class FineTuning:
         """At the size that suits the images, and mirrored if that did the frozen features no harm."""
         choices = self.problem.spaces["finetune"].choices
         size = self.tuning.suited_size(choices["size"], recipe["size"])
-        mirrored = "horizontal" in choices["flip"] and self._flips_help()
+        mirrored = "horizontal" in choices["flip"] and self._flips_help
         return {**recipe, "size": size, "flip": "horizontal" if mirrored else recipe["flip"]}
 
     def _planned(self, recipe: dict[str, Any]) -> dict[str, Any] | None:
@@ -100,6 +101,7 @@ class FineTuning:
     def _fits(self, recipe: Mapping[str, Any]) -> bool:
         return self.tuning.estimate(recipe) <= self.problem.budget.left
 
+    @cached_property
     def _flips_help(self) -> bool:
         """Whether mirrored views were no worse than cropped ones for the head that was chosen."""
         problem, row = self.problem, members(self.params)[0]

@@ -150,7 +150,7 @@ def test_one_view_tells_nothing_about_mirroring(
     problem.frozen.most_views = views
     monkeypatch.setattr(problem.frozen, "has", lambda *_: True)
     monkeypatch.setattr(problem, "frozen_score", lambda *_: SimpleNamespace(value=1.0))
-    assert FineTuning(problem, PARAMS, 2)._flips_help() is expected
+    assert FineTuning(problem, PARAMS, 2)._flips_help is expected
 
 
 def test_a_network_of_two_backbones_names_both(made: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
