@@ -9,6 +9,7 @@ where it stopped.
 
 from __future__ import annotations
 
+import math
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -25,7 +26,7 @@ from tenshot.automl.detectors.recipe import Recipe
 from tenshot.automl.evaluation.outcomes import DetectionOutcome
 from tenshot.automl.search import study as studies
 from tenshot.automl.search import suppressions
-from tenshot.automl.search.detection_budget import Cost, Plan, epochs_within, first_epochs, plan, replanned
+from tenshot.automl.search.detection_budget import SOON_S, Cost, Plan, epochs_within, first_epochs, plan, replanned
 from tenshot.automl.search.detection_fits import Fit, Fits
 from tenshot.automl.search.detection_problem import Problem
 from tenshot.automl.search.detection_result import DetectionResult
@@ -197,7 +198,7 @@ class _Search:
             except WeightsError:
                 pass  # damaged: train it again
         epochs = first_epochs(self._left(), self._images, self.full, made, self.fits.cost)
-        fit = self._fit("first fit", self.full.with_(epochs=epochs))
+        fit = self._fit("first fit", self.full.with_(epochs=epochs), within=SOON_S)
         self.problem.family.save(fit.detector, path)
         self.study.set_user_attr("first", {"recipe": fit.recipe.to_json(), "history": list(fit.history)})
         return fit
@@ -225,12 +226,12 @@ class _Search:
     def _default(self) -> Any:
         return next((t for t in self.trials.complete() if t.user_attrs["kind"] == "default"), None)
 
-    def _fit(self, stage: str, recipe: Recipe) -> Fit:
+    def _fit(self, stage: str, recipe: Recipe, within: float = math.inf) -> Fit:
         """Fewer epochs, as they were planned, are better than a schedule that is cut off."""
         return self.fits.fit(
             recipe,
             self.problem.examples,
-            deadline=time.monotonic() + self._left(),
+            deadline=time.monotonic() + min(self._left(), within),
             on_epoch=lambda epoch, epochs: self._show(stage, None, None, epoch, epochs),
         )
 

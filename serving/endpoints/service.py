@@ -16,6 +16,7 @@ from _bentoml_sdk import Service
 
 from tenshot.automl.bundle import read_manifest
 from tenshot.automl.predictor import Predictor
+from tenshot.automl.second_look import MOST
 from tenshot.serving.endpoints.config import EndpointConfig
 from tenshot.serving.endpoints.openapi import document
 
@@ -95,7 +96,7 @@ class ModelVersion:
         for size in (CONFIG.max_batch_size, 1):
             self.predictor.network(np.zeros((size, *shape[1:]), np.float32))
         if second := self.predictor.second:
-            second.network(np.zeros((1, 3, second.input.height, second.input.width), np.float32))
+            second.network(np.zeros((MOST, 3, second.input.height, second.input.width), np.float32))
         self.warm = True
 
     @bentoml.api(  # type: ignore[untyped-decorator]
