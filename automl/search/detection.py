@@ -262,7 +262,13 @@ class _Search:
             trials=self.trials.records(),
             plan=self.trials.plan,
             seconds=seconds,
+            warnings=self._warnings(outcome is None),
         )
+
+    def _warnings(self, unknown: bool) -> tuple[str, ...]:
+        absent = self.problem.crops.absent if self.problem.crops else ""
+        found = ("the budget left no time for cross-validation: the quality is unknown",) if unknown else ()
+        return (*found, f"nothing looked at the boxes twice: {absent}") if absent else found
 
     def _on_scale_of(self, final: Any, outcome: DetectionOutcome, folds: list[float]) -> DetectionOutcome:
         mine = self.problem.sureness(final, self.problem.examples)

@@ -33,3 +33,4 @@ class DetectionResult:
     trials: tuple[Trial, ...]
     plan: Plan
     seconds: float
+    warnings: tuple[str, ...] = ()

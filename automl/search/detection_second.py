@@ -68,10 +68,10 @@ class Crops:
     make: MakeExtractor
     """Called when somebody first looks: reading and compiling a network takes seconds."""
     seed: int
+    absent: str = ""
+    """Why the weights could not be had: asking again would take time and find nothing."""
     _known: dict[int, tuple[Rows, NDArray[np.int64]]] = field(default_factory=dict)
     _layers: dict[tuple[int, ...], Layer | None] = field(default_factory=dict)
-    _absent: bool = False
-    """The weights could not be had: asking again would take time and find nothing."""
     _spent_s: float = 0.0
     _crops: int = 0
 
@@ -82,12 +82,12 @@ class Crops:
     def look(self, images: Sequence[int]) -> SecondLook | None:
         """Learned from the images of these indices; None if they have no box, or where the weights cannot be had: a
         detector is trained as well without them."""
-        if self._absent:
+        if self.absent:
             return None
         try:
             layer = self.layer(images)
-        except WeightsError:
-            self._absent = True
+        except WeightsError as error:
+            self.absent = error.message
             return None
         if layer is None:
             return None

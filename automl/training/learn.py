@@ -172,7 +172,7 @@ def detector(job: Assignment) -> Trained:
         objective="cross-validated mAP50",
         trials=list(found.trials),
         curves=_losses(found.history),
-        warnings=[] if found.outcome else ["the budget left no time for cross-validation: the quality is unknown"],
+        warnings=list(found.warnings),
         second=found.second.look(range(len(job.entries))) if found.second else None,
     )
 

@@ -14,7 +14,7 @@ from tenshot.automl.bundle import Input, Suppression
 from tenshot.automl.detectors.examples import Example
 from tenshot.automl.features import Extractor
 from tenshot.automl.predictor import RGB, RUNTIMES, cut_out, look_again, prepare, suppress
-from tenshot.automl.search.detection_second import MOST_BOXES_AN_IMAGE, Crops, pays
+from tenshot.automl.search.detection_second import CROP_S, MOST_BOXES_AN_IMAGE, PLACES, TURNS, Crops, pays
 from tenshot.automl.second_look import FILE, FOLDER, MOST, UNSEEN, SecondLook, candidates, write_input
 from tenshot.datasets.annotations import Box
 from tenshot.projects.errors import BundleError, WeightsError
@@ -129,10 +129,23 @@ def test_no_box_teaches_nothing() -> None:
 
 
 def test_without_weights_nobody_looks_twice() -> None:
+    asked: list[int] = []
+
     def absent() -> Extractor:
+        asked.append(1)
         raise WeightsError("not here")
 
-    assert Crops([example((0, 0, "red"))], LABELS, absent, seed=0).look([0]) is None
+    crops = Crops([example((0, 0, "red"))] * 2, LABELS, absent, seed=0)
+    assert crops.look([0]) is crops.look([1]) is None
+    assert (crops.absent, len(asked)) == ("not here", 1)
+
+
+def test_what_a_second_look_costs_is_known_before(crops: Crops) -> None:
+    assert crops.seconds == pytest.approx((4 * TURNS + 3 * PLACES) * CROP_S)
+    crops.look([0, 1])
+    assert crops.seconds < (TURNS + PLACES) * CROP_S
+    crops.look([0, 1, 2])
+    assert crops.seconds == 0.0
 
 
 @pytest.mark.parametrize(
