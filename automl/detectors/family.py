@@ -17,7 +17,7 @@ class DetectorFamily:
 
     name: str
     load_base: Callable[..., Any]
-    """(onnx_path, labels, *, images, image_size) → detector."""
+    """(onnx_path, labels, *, images, image_size, seed) → detector."""
     train: Callable[..., Any]
     """(detector, examples, recipe, *, seed, threads, on_epoch, check, deadline) → detector."""
     network: Callable[[Any], Network]

@@ -14,7 +14,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -165,8 +165,11 @@ class _Search:
         self.study.set_user_attr("fingerprint", mine)
 
     def _planned(self, wanted: Recipe) -> Plan:
+        """A detector that an earlier call left is not given up for one of smaller images."""
         made = plan(self._left(), self._images, self.problem.groups, wanted, self.fits.cost)
-        return self._kept(made)
+        first = self.study.user_attrs.get("first")
+        before = min(wanted.image_size, first["recipe"]["image_size"]) if first else 0
+        return self._kept(replace(made, image_size=max(made.image_size, before)))
 
     def _kept(self, made: Plan) -> Plan:
         """A continued search keeps its folds and epochs, so that its trials can be compared."""

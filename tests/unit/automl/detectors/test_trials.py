@@ -118,3 +118,23 @@ def test_answers_of_a_second_look_are_of_nothing_else(tmp_path: Path, times: int
     folder = trials.study.place.trial_dir(STUDY, 0)
     assert [validation.has(folder, way) for way in trials.ways() if way.second] == [kept] * 4
     assert all(validation.has(folder, way) for way in trials.ways() if not way.second)
+
+
+@pytest.mark.parametrize(
+    ("before", "expected"),
+    [
+        pytest.param(None, 256, id="nothing-is-there"),
+        pytest.param(320, 320, id="larger-than-there-is-time-for"),
+        pytest.param(224, 256, id="smaller"),
+        pytest.param(640, 416, id="larger-than-wanted"),
+    ],
+)
+def test_a_search_that_goes_on_keeps_its_first_detector(tmp_path: Path, before: int | None, expected: int) -> None:
+    trials, fits = made(tmp_path, 1e9, share=1.0)
+    going_on = detection._Search(
+        trials.problem, Place(tmp_path / "journal.log"), lambda: 20.0, 4, lambda _: None, fits.check
+    )
+    going_on.fits, going_on.study = fits, trials.study  # type: ignore[assignment]
+    if before:
+        trials.study.set_user_attr("first", {"recipe": Recipe(image_size=before).to_json(), "history": []})
+    assert going_on._planned(trials.default).image_size == expected
