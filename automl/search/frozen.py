@@ -39,6 +39,8 @@ LEAST_SEARCHED = 60
 """Images that it looks at whatever the budget: one view of each takes a second or two."""
 BASIS_BYTES = 400_000_000
 """Most memory for bases that are kept; one of 1280 rows takes 50 MB."""
+REST_SHARE = 0.8
+"""Of the seconds for images that were put aside, for their features; fitting the head takes its time, too."""
 USUAL_VIEW_S = 0.02
 """Seconds of a view before any was computed here."""
 MOST_VIEWS = 8
@@ -189,7 +191,7 @@ class Frozen:
             return 0
         backbone = backbone_of(params)
         per_image = self._pace() * len(self.extractors(backbone)) * self.views
-        more = self.rest.part(range(min(len(self.rest.pictures), max(0, int(seconds / per_image)))))
+        more = self.rest.part(range(min(len(self.rest.pictures), max(0, int(REST_SHARE * seconds / per_image)))))
         if not more.pictures:
             return 0
         known = {self._policy(row["policy"]) for row in members(params)}

@@ -174,8 +174,11 @@ class _Run:
             seen_evaluation = evaluate(seen, limits) if seen else None
             looked = review(self.workspace, trained, oof, train, test)
         for name, outcome in (("oof", oof), ("test", seen)):
+            path = self.directory / "study" / f"{name}.npz"
             if outcome is not None:
-                outcomes.save(outcome, self.directory / "study" / f"{name}.npz")
+                outcomes.save(outcome, path)
+            else:
+                path.unlink(missing_ok=True)  # of an attempt that was killed
         version = self.workspace.store.version(self.project.name, self.number)
         return Result(
             version, trained, manifest, oof, oof_evaluation, seen, seen_evaluation, self.watch.seconds, self.warnings,
