@@ -56,8 +56,8 @@ def trained(schedule: Schedule, images: int, *, exclusive: bool = True) -> tuple
     head = fit(basis(features, [WIDTH], standardise=True), truth, head="logistic", exclusive=exclusive, strength=1.0)
     network = Classifier(found, [1], torch.from_numpy(head.weight).float(), torch.from_numpy(head.bias).float())
     curve = train_tail(
-        network, stem_of(found, schedule.start), pixels, truth, spec=SPEC, schedule=schedule, exclusive=exclusive, seed=0,
-        check=lambda: None,
+        network, stem_of(found, schedule.start), pixels, truth, spec=SPEC, schedule=schedule, exclusive=exclusive,
+        seed=0, check=lambda: None,
     )  # fmt: skip
     return network, curve
 
