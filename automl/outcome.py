@@ -63,7 +63,7 @@ def boxes_of(boxes: Sequence[Box], labels: Sequence[str]) -> Boxes:
 def parity(
     manifest: Manifest, served: Network, trained: Network, images: Sequence[RGB], novelty: Novelty | None = None
 ) -> float:
-    """Largest absolute difference between the two networks' scores (0…1) on the same images."""
+    """Largest absolute difference between the two networks' scores (0…1) on the same images; NaN if one says NaN."""
     worst, reader = 0.0, Predictor(manifest, served, novelty)
     for batch in batches(images):
         inputs = np.stack([prepare(image, manifest.input) for image in batch])
@@ -72,7 +72,7 @@ def parity(
             one, two = one[:, 4:], two[:, 4:]
         else:
             one, two = (reader.judge(rows, reader.novelties(rows)) for rows in (one, two))  # type: ignore[assignment]
-        worst = max(worst, float(np.abs(one - two).max()))
+        worst = float(np.maximum(worst, np.abs(one - two).max()))
     return worst
 
 
@@ -81,7 +81,7 @@ def parity_of_second(served: SecondLook, learned: SecondLook, images: Sequence[R
     worst = 0.0
     for batch in batches(images):
         inputs = np.stack([prepare(image, served.input) for image in batch])
-        worst = max(worst, float(np.abs(served.network(inputs) - learned.network(inputs)).max()))
+        worst = float(np.maximum(worst, np.abs(served.network(inputs) - learned.network(inputs)).max()))
     return worst
 
 

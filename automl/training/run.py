@@ -227,8 +227,8 @@ class _Run:
         samples = [self.images.load(e.image) for e in train[:PARITY_IMAGES]]
         difference = parity(manifest, predictor.network, trained.network, samples, novelty)
         if trained.second and predictor.second:
-            difference = max(difference, parity_of_second(predictor.second, trained.second, samples))
-        if difference > PARITY_LIMIT:
+            difference = float(np.maximum(difference, parity_of_second(predictor.second, trained.second, samples)))
+        if not difference <= PARITY_LIMIT:  # NaN is not, either
             raise TrainingError(
                 f"the exported network differs from the trained one by {difference:.2g} (limit {PARITY_LIMIT})",
                 hint="please report this with the versions that `tenshot doctor` prints",

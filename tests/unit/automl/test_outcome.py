@@ -99,3 +99,10 @@ def test_a_second_look_is_compared_as_well() -> None:
     other = SecondLook(lambda batch: np.full((len(batch), 3), 0.5, np.float32), Input(4, 4, "stretch"))
     assert parity_of_second(learned, learned, [image(0)] * 9) == 0.0
     assert parity_of_second(other, learned, [image(0)] * 9) == pytest.approx(0.3)
+
+
+def test_a_network_that_says_nan_is_not_like_another() -> None:
+    def broken(batch: np.ndarray) -> np.ndarray:
+        return brightness(batch) * np.float32(np.nan)
+
+    assert np.isnan(parity(manifest(Task.CLASSIFICATION), broken, brightness, [image(0)]))
