@@ -213,7 +213,8 @@ class _Search:
         default = best is None or best.user_attrs["kind"] == "default"
         recipe = (self.full if default else recipe).with_(epochs=self.full.epochs)
         epochs = epochs_within(self._left(), self._images, recipe, self.fits.cost)
-        if default and epochs < MORE_EPOCHS * len(first.history):
+        enough = MORE_EPOCHS * len(first.history)
+        if default and epochs < enough:
             return best, first
         fit: Fit | None = None
         try:
@@ -222,7 +223,8 @@ class _Search:
             raise
         except TrainingError:
             pass  # the first detector is there
-        if fit and fit.share == 1.0:
+        # A schedule that was shortened has come to its end as well.
+        if fit and (fit.share == 1.0 or (default and len(fit.history) >= enough)):
             return best, fit
         return (best if default else self._default()), first
 

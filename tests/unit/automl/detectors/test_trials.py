@@ -73,6 +73,13 @@ def made(folder: Path, left: float, share: float) -> tuple[Trials, Fitted]:
     return Trials(problem, fits, study, Plan(2, default.epochs, 64), default, default.epochs, lambda: left, 4), fits  # type: ignore[arg-type]
 
 
+def search(folder: Path, left: Callable[[], float]) -> Any:
+    trials, fits = made(folder, 1e9, share=1.0)
+    found = detection._Search(trials.problem, Place(folder / "journal.log"), left, 4, lambda _: None, fits.check)
+    found.fits, found.study, found.trials, found.full = fits, trials.study, trials, trials.default  # type: ignore[assignment]
+    return found
+
+
 @pytest.mark.parametrize("left", [pytest.param(0.0, id="no-time"), pytest.param(-5.0, id="overdrawn")])
 def test_a_default_that_the_deadline_cuts_is_not_begun_again(tmp_path: Path, left: float) -> None:
     trials, fits = made(tmp_path, left, share=0.1)
@@ -121,6 +128,26 @@ def test_answers_of_a_second_look_are_of_nothing_else(tmp_path: Path, times: int
 
 
 @pytest.mark.parametrize(
+    ("share", "fits_type", "longer"),
+    [
+        pytest.param(1.0, Fitted, True, id="whole"),
+        pytest.param(0.9, Fitted, True, id="shortened"),
+        pytest.param(0.3, Fitted, False, id="hardly-longer-than-the-first"),
+        pytest.param(1.0, Failing, False, id="failed"),
+    ],
+)
+def test_the_default_is_trained_for_longer_where_there_is_time(
+    tmp_path: Path, share: float, fits_type: type[Fitted], longer: bool
+) -> None:
+    going_on = search(tmp_path, lambda: 1e9)
+    going_on.fits = fits_type(going_on.problem, share)  # type: ignore[assignment]
+    first = Fit(Silent(), going_on.full, ({"epoch": 1.0},) * 16)  # of 64
+    best, fit = going_on._final(None, first)
+    assert best is None
+    assert (fit is not first) is longer
+
+
+@pytest.mark.parametrize(
     ("before", "expected"),
     [
         pytest.param(None, 256, id="nothing-is-there"),
@@ -130,11 +157,7 @@ def test_answers_of_a_second_look_are_of_nothing_else(tmp_path: Path, times: int
     ],
 )
 def test_a_search_that_goes_on_keeps_its_first_detector(tmp_path: Path, before: int | None, expected: int) -> None:
-    trials, fits = made(tmp_path, 1e9, share=1.0)
-    going_on = detection._Search(
-        trials.problem, Place(tmp_path / "journal.log"), lambda: 20.0, 4, lambda _: None, fits.check
-    )
-    going_on.fits, going_on.study = fits, trials.study  # type: ignore[assignment]
+    going_on = search(tmp_path, lambda: 20.0)
     if before:
-        trials.study.set_user_attr("first", {"recipe": Recipe(image_size=before).to_json(), "history": []})
-    assert going_on._planned(trials.default).image_size == expected
+        going_on.study.set_user_attr("first", {"recipe": Recipe(image_size=before).to_json(), "history": []})
+    assert going_on._planned(going_on.full).image_size == expected
