@@ -139,7 +139,8 @@ def sentence(found: Forecast, name: str) -> str:
     end = (
         f", from about {found.score:.2f} to {found.later:.2f}" if found.own else ", as a head on frozen features shows"
     )
-    return f"{MORE} more images of each label would raise {name} by about {gain} {_points(gain)} ({reach}, 90\u00a0%){end}."
+    by = f"{gain} {_points(gain)}"
+    return f"{MORE} more images of each label would raise {name} by about {by} ({reach}, 90\u00a0%){end}."
 
 
 def _points(count: int) -> str:

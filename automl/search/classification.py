@@ -47,10 +47,12 @@ class Search(Problem):
 
     def _uncompared(self) -> Trained:
         chosen = uncompared(self)
-        known = "" if chosen.found else " and their quality is unknown"
+        some = len(covered(self.last_folds()))
+        why = "too few images can be held out to compare models" if some else "nothing could be held out"
+        known = "" if chosen.found else f" and their quality is unknown{', for want of time' if some else ''}"
         self.warnings.append(
-            "too few images can be held out to compare models (an image whose label no other carries, but for near "
-            f"duplicates, cannot be checked): known-good recipes were trained{known}; add images of each label"
+            f"{why} (an image whose label no other carries, but for near duplicates, cannot be checked): known-good "
+            f"recipes were trained{known}; add images of each label"
         )
         return self._result(chosen, None)
 

@@ -11,7 +11,7 @@ from tenshot.automl.ensembles import pooled
 from tenshot.automl.search import judging
 from tenshot.automl.search.classification_frozen import FrozenPhase, frozen_chosen
 from tenshot.automl.search.classification_problem import Chosen, Problem, covered
-from tenshot.automl.search.classification_tuning import ENOUGH_STEPS, LEAST_TUNING_S, FineTuning
+from tenshot.automl.search.classification_tuning import ENOUGH_STEPS, LEAST_TUNING_S, NO_TIME, FineTuning
 from tenshot.automl.search.frozen import backbone_of
 from tenshot.automl.search.judging import Score, score
 
@@ -64,6 +64,7 @@ def uncompared(problem: Problem) -> Chosen:
     params = FrozenPhase(problem).first_usable([*frozen.known, frozen.default])
     planned = _mixture(problem, params)
     if planned is None:
+        problem.warnings += [NO_TIME] if "finetune" in problem.spaces else []
         return frozen_chosen(problem, params)
     tuning, recipe = planned
     found, temperatures = _mixture_score(problem, params, tuning, recipe)

@@ -26,6 +26,7 @@ LEAST_TUNING_S = 12.0
 """Seconds below which it is not even worth finding out what fine-tuning would take."""
 ENOUGH_STEPS = 80
 """Of fine-tuning; with fewer, smaller images are the better bargain."""
+NO_TIME = "the budget left no time for fine-tuning; the model is a head on frozen features"
 FOLDS, DEFAULT = "folds", "default"
 """Attributes of a study: how many folds were asked for, and what was tried first."""
 
@@ -120,7 +121,7 @@ class FineTuning:
         """The best recipe and what it scored, or None if there was no time for it."""
         problem, space = self.problem, self.space(before)
         if space is None:
-            problem.warnings.append("the budget left no time for fine-tuning; the model is a head on frozen features")
+            problem.warnings.append(NO_TIME)
             return None
         told = {FOLDS: self.count, DEFAULT: dict(space.default), BESIDE: dict(self.params)}
         study = studies.open_study(

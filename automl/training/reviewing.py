@@ -56,5 +56,5 @@ def _why_not(detection: bool, trained: Trained) -> str:
     if detection:
         return "a detector has no learning curve: each of its points would be a training of minutes"
     if trained.oof is None:
-        return "nothing could be held out"
+        return "nothing was held out"
     return "too few images, or too little time left, to train on parts of them"

@@ -57,7 +57,7 @@ def test_detector() -> None:
 @pytest.mark.parametrize(
     ("changes", "note"),
     [
-        pytest.param({"learning_curve": None, "oof": None}, "nothing could be held out", id="nothing held out"),
+        pytest.param({"learning_curve": None, "oof": None}, "nothing was held out", id="nothing held out"),
         pytest.param({"learning_curve": None}, "too few images", id="no curve"),
     ],
 )
