@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tenshot.automl.detectors.examples import Example
-from tenshot.automl.predictor import RGB, cut_out
+from tenshot.automl.predictor import RGB, cut_out, resize
 from tenshot.automl.second_look import FOLDER, SecondLook, write_input
 from tenshot.projects.errors import WeightsError
 
@@ -142,9 +142,11 @@ class Crops:
         if image not in self._known:
             example = self.examples[image]
             pixels, rng = example.pixels(), np.random.default_rng([self.seed, image])
-            cuts, names = list[RGB](), list[int]()
+            cuts, names, spec = list[RGB](), list[int](), self.extractor.spec
             for box in example.boxes:
-                turned = _turned(cut_out(pixels, np.array(box.xyxy, np.float64)))
+                # Shrunk before it is turned: eight copies of a photo's half would take a gigabyte.
+                cut = resize(cut_out(pixels, np.array(box.xyxy, np.float64)), spec.width, spec.height)
+                turned = _turned(cut)
                 cuts, names = cuts + turned, names + [self.labels.index(box.label)] * len(turned)
             empty = [cut_out(pixels, place) for place in _empty_places(example, rng)]
             started = time.monotonic()
