@@ -11,6 +11,7 @@ import numpy as np
 
 from tenshot.automl.detectors.examples import Example
 from tenshot.automl.detectors.recipe import Recipe
+from tenshot.automl.predictor import RGB, resize
 from tenshot.automl.search.detection_budget import Cost
 from tenshot.automl.search.detection_problem import Problem
 
@@ -49,7 +50,7 @@ class Fits:
     def probed(cls, problem: Problem, check: Callable[[], None], recipe: Recipe) -> Fits:
         """With the seconds per view of the faster of two epochs on a few images, after one that warms up."""
         few = [e for e in problem.examples if e.boxes][:PROBE_IMAGES]
-        images = [e.pixels() for e in few]
+        images = [_small(e.pixels(), recipe.image_size) for e in few]
         base = problem.family.load_base(problem.weights, problem.labels, images=images, image_size=recipe.image_size)
         at: list[float] = []
         problem.family.train(
@@ -68,7 +69,7 @@ class Fits:
     ) -> Fit:
         """deadline: `time.monotonic()` after which no new epoch begins. Raises TrainingError."""
         problem, rows = self.problem, list[dict[str, float]]()
-        images = [e.pixels() for e in examples[:STATISTICS_IMAGES]]
+        images = [_small(e.pixels(), recipe.image_size) for e in examples[:STATISTICS_IMAGES]]
         base = problem.family.load_base(
             problem.weights, problem.labels, images=images, image_size=recipe.image_size, seed=problem.seed
         )
@@ -96,3 +97,10 @@ class Fits:
         if views:
             one = replace(self.cost, view_s=1.0).fit_s(1, recipe.with_(epochs=1))
             self.cost = replace(self.cost, view_s=seconds / (views * one))
+
+
+def _small(image: RGB, side: int) -> RGB:
+    """As it will be letterboxed: dozens of photos at their own size would take a gigabyte."""
+    scale = side / max(image.shape[:2])
+    height, width = (max(1, round(length * scale)) for length in image.shape[:2])
+    return resize(image, width, height)
