@@ -272,7 +272,9 @@ class _Search:
 
     def _warnings(self, unknown: bool) -> tuple[str, ...]:
         absent = self.problem.crops.absent if self.problem.crops else ""
-        found = ("the budget left no time for cross-validation: the quality is unknown",) if unknown else ()
+        alone = self.problem.groups < 2
+        why = "nothing could be held out" if alone else "the budget left no time for cross-validation"
+        found = (f"{why}: the quality is unknown",) if unknown else ()
         return (*found, f"nothing looked at the boxes twice: {absent}") if absent else found
 
     def _on_scale_of(self, final: Any, outcome: DetectionOutcome, folds: list[float]) -> DetectionOutcome:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -84,9 +85,8 @@ def family(monkeypatch: pytest.MonkeyPatch) -> Family:
 
 def search(folder: Path, second: Any, **changes: Any) -> Any:
     options = {"weights": Path("unused"), "budget_s": 600.0, "trials": 1, "seed": 0, **changes}
-    return detection.search(
-        [example(n) for n in range(10)], LABELS, journal=folder / "journal.log", second=second, **options
-    )
+    examples = options.pop("examples", [example(n) for n in range(10)])
+    return detection.search(examples, LABELS, journal=folder / "journal.log", second=second, **options)
 
 
 def absent() -> Any:
@@ -119,6 +119,19 @@ def test_weights_that_are_gone_leave_the_first_look(tmp_path: Path, family: Fami
     assert again.second is None
     assert again.metric < 0.8
     assert "the weights are not here" in again.warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        pytest.param({"left": lambda: 0.0}, "no time for cross-validation", id="no-time"),
+        pytest.param({"examples": [replace(example(n), group="a") for n in range(2)]}, "held out", id="all-alike"),
+    ],
+)
+def test_why_the_quality_is_unknown(tmp_path: Path, family: Family, changes: dict[str, Any], why: str) -> None:
+    found = search(tmp_path, None, **changes)
+    assert found.metric is None
+    assert why in found.warnings[0]
 
 
 def test_a_short_search_learns_no_second_look(tmp_path: Path, family: Family) -> None:
