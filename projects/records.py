@@ -101,11 +101,22 @@ class Endpoint:
     meter_id: str | None
     supervisor_host: str | None = None
     """Name of the machine whose process table knows the supervisor; None: this one."""
+    max_units: int | None = None
+    """Units that it may scale out to; None: `units`, which is the least and what runs at once."""
+    workers: int = 0
+    """Worker processes in service now, one a unit; 0 while it starts or sleeps."""
+    schedule: str = ""
+    """When it is in service, as `mon-fri 08:00-18:00`; empty: always."""
+    wake_on_request: bool = False
+    """Whether it sleeps instead of stopping when idle, and the next request wakes it."""
+    secured: bool = False
+    """Whether callers need an access key."""
+    tls: bool = False
 
     @property
     def url(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http://{host}:{self.port}"
+        return f"{'https' if self.tls else 'http'}://{host}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +135,43 @@ class UsageRecord:
     quantity: float
     start: float
     end: float
+    key: str = ""
+    """Id of the access key of the caller; empty: none was asked for."""
+    billed: bool = True
+    """False: shown and not paid, as a training that failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class AccessKey:
+    """Who may call. The secret itself is shown once, when the key is made."""
+
+    id: str
+    secret_sha256: str
+    secret_sealed: str
+    """The secret encrypted with the key file of the workspace, for protocols that sign with it."""
+    role: str
+    """`admin`, `labeler`, `app` or `reader`."""
+    projects: tuple[str, ...]
+    """Empty: every project."""
+    note: str
+    created_at: float
+    revoked_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What a project may cost in a period (UTC)."""
+
+    project: str
+    amount: float
+    """In the currency of the price list."""
+    period: str
+    """`day` or `month`."""
+    stop: bool
+    """Whether endpoints of the project are stopped when it is used up."""
+    created_at: float
+    warned: tuple[str, ...] = ()
+    """Marks already told, as `2026-11:80`."""
 
 
 @dataclass(frozen=True, slots=True)

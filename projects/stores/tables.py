@@ -115,6 +115,38 @@ endpoints = sa.Table(
     sa.Column("stop_requested", sa.Boolean, nullable=False),
     sa.Column("meter_id", sa.String(255)),
     sa.Column("supervisor_host", sa.Text),
+    sa.Column("max_units", sa.Integer),
+    sa.Column("workers", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("schedule", sa.Text, nullable=False, server_default=""),
+    sa.Column("wake_on_request", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("secured", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("tls", sa.Boolean, nullable=False, server_default=sa.false()),
+)
+
+# The secrets are random and long, so that one round of a hash is enough to check them; the sealed one is for protocols
+# that sign with the secret instead of sending it.
+access_keys = sa.Table(
+    "access_keys",
+    metadata,
+    sa.Column("id", sa.String(128), primary_key=True),
+    sa.Column("secret_sha256", sa.String(64), nullable=False),
+    sa.Column("secret_sealed", sa.Text, nullable=False),
+    sa.Column("role", sa.String(32), nullable=False),
+    sa.Column("projects", sa.JSON, nullable=False),
+    sa.Column("note", sa.Text, nullable=False),
+    sa.Column("created_at", sa.Double, nullable=False),
+    sa.Column("revoked_at", sa.Double),
+)
+
+budgets = sa.Table(
+    "budgets",
+    metadata,
+    sa.Column("project", sa.String(255), primary_key=True),
+    sa.Column("amount", sa.Double, nullable=False),
+    sa.Column("period", sa.String(16), nullable=False),
+    sa.Column("stop", sa.Boolean, nullable=False),
+    sa.Column("created_at", sa.Double, nullable=False),
+    sa.Column("warned", sa.JSON, nullable=False),
 )
 
 meters = sa.Table(
@@ -142,6 +174,8 @@ usage = sa.Table(
     sa.Column("quantity", sa.Double, nullable=False),
     sa.Column("start_at", sa.Double, nullable=False),
     sa.Column("end_at", sa.Double, nullable=False),
+    sa.Column("key", sa.String(128), nullable=False, server_default=""),
+    sa.Column("billed", sa.Boolean, nullable=False, server_default=sa.true()),
     sa.Index(None, "start_at"),
     sa.Index(None, "end_at"),
 )
