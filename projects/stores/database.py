@@ -21,7 +21,7 @@ from sqlalchemy import event
 from tenshot.projects.documents import dumps
 from tenshot.projects.errors import MissingDependencyError, StoreError
 
-HEAD = "0002"
+HEAD = "0003"
 """The newest file in migrations/versions/, known here so that opening a current store does not import Alembic."""
 MIGRATIONS = Path(__file__).parent / "migrations"
 BUSY_TIMEOUT_S = 30
