@@ -17,7 +17,7 @@ def _endpoint_columns() -> list[sa.Column[Any]]:
     return [
         sa.Column("max_units", sa.Integer()),
         sa.Column("workers", sa.Integer(), nullable=False, server_default="0"),
-        sa.Column("schedule", sa.Text(), nullable=False, server_default=""),
+        sa.Column("schedule", sa.Text(), nullable=False, server_default=sa.text("''")),
         sa.Column("wake_on_request", sa.Boolean(), nullable=False, server_default=sa.false()),
         sa.Column("secured", sa.Boolean(), nullable=False, server_default=sa.false()),
         sa.Column("tls", sa.Boolean(), nullable=False, server_default=sa.false()),
@@ -47,7 +47,7 @@ def upgrade() -> None:
         sa.Column("warned", sa.JSON(), nullable=False),
         sa.PrimaryKeyConstraint("project", name=op.f("pk_budgets")),
     )
-    op.add_column("usage", sa.Column("key", sa.String(128), nullable=False, server_default=""))
+    op.add_column("usage", sa.Column("key", sa.String(128), nullable=False, server_default=sa.text("''")))
     op.add_column("usage", sa.Column("billed", sa.Boolean(), nullable=False, server_default=sa.true()))
     for column in _endpoint_columns():
         op.add_column("endpoints", column)
