@@ -5,6 +5,7 @@
                           classifier's second output `features` [N, D] describes the image (automl/novelty.py)
     model.xml, model.bin  the same network as OpenVINO IR
     novelty.npz           of a classifier with that output: what the training images look like
+    usual.npz             of a detector: how many boxes how sure and how large it found in them (automl/usual.py)
     second_look/          of some detectors: the network that looks at boxes again (automl/second_look.py)
     card.md               the model card
     LICENSE.txt           licence of the weights that the network came from

@@ -33,19 +33,23 @@ class Novelty:
     """[P] rising."""
     kept: Floats
     """[P] share of the confidence that is kept at each strangeness: from 1, falling, above 0."""
+    alone: Floats | None = None
+    """[K] strangeness of each training image among the others: what drift is told from. None in older bundles."""
 
     def of(self, features: NDArray[Any]) -> Floats:
         """[N, D] → [N] novelty: 0 like the training images, towards 1 unlike all of them. Never quite 1, so that scores
         which are multiplied by the rest keep their order."""
-        return 1.0 - np.interp(strangeness(features, self.rows), self.strangeness, self.kept)
+        return self.at(strangeness(features, self.rows))
+
+    def at(self, strange: Floats) -> Floats:
+        """[N] novelty of images that are so strange."""
+        return np.asarray(1.0 - np.interp(strange, self.strangeness, self.kept), np.float64)
 
     def save(self, directory: Path) -> None:
-        np.savez(
-            directory / FILE,
-            rows=self.rows.astype(np.float16),
-            strangeness=self.strangeness,
-            kept=self.kept,
-        )
+        arrays: dict[str, Any] = {"rows": self.rows.astype(np.float16), "strangeness": self.strangeness}
+        if self.alone is not None:
+            arrays["alone"] = self.alone
+        np.savez(directory / FILE, kept=self.kept, **arrays)
 
     @classmethod
     def load(cls, directory: Path) -> Novelty | None:
@@ -55,7 +59,8 @@ class Novelty:
             return None
         try:
             with np.load(path, allow_pickle=False) as data:
-                found = cls(unit(data["rows"].astype(np.float32)), data["strangeness"], data["kept"])
+                alone = data["alone"] if "alone" in data.files else None
+                found = cls(unit(data["rows"].astype(np.float32)), data["strangeness"], data["kept"], alone)
         except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile):
             raise BundleError(f"{path} is damaged", hint="restore it from a backup or train again") from None
         if not _sound(found):

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from tenshot.automl.bundle import Input, Manifest, Suppression, read_manifest, verify
 from tenshot.automl.evaluation.outcomes import Boxes, Floats
-from tenshot.automl.novelty import Novelty
+from tenshot.automl.novelty import Novelty, strangeness
 from tenshot.automl.second_look import CONTEXT, SecondLook
+from tenshot.automl.usual import box_signals
 from tenshot.datasets.annotations import Box
 from tenshot.projects.errors import BundleError
 from tenshot.projects.status import Task
@@ -42,6 +43,20 @@ class Prediction:
     def to_json(self) -> dict[str, Any]:
         box = self.box and {k: getattr(self.box, k) for k in ("left", "top", "width", "height")}
         return {"name": self.name, "confidence": self.confidence, "box": box}
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """One image as it was answered, and numbers of it that say nothing of what it shows."""
+
+    document: dict[str, Any]
+    """JSON values: `labels`, and where the bundle can tell it `novelty`, 0…1."""
+    best: float
+    """0…1: the best label's score, above its threshold or not; 0 where there is none."""
+    sure: bool
+    """Whether a label reached its own threshold."""
+    signals: dict[str, float]
+    """What drift is told from (automl/usual.py); empty if this bundle knows nothing to compare with."""
 
 
 class Predictor:
@@ -99,12 +114,37 @@ class Predictor:
         max_results: int | None = None,
     ) -> dict[str, Any]:
         """The same as JSON values: `labels`, and where the bundle can tell it `novelty`, 0…1."""
-        novelty = self.novelties(raw[None])
-        if novelty is None:
-            found = self.read(raw, image_hw, min_confidence=min_confidence, max_results=max_results)
-            return {"labels": [label.to_json() for label in found]}
-        found = self._labels_above(self.judge(raw[None], novelty)[0], min_confidence)[:max_results]
-        return {"labels": [label.to_json() for label in found], "novelty": round(float(novelty[0]), 4)}
+        return self.observe(raw, image_hw, min_confidence=min_confidence, max_results=max_results).document
+
+    def observe(
+        self,
+        raw: NDArray[np.float32],
+        image_hw: tuple[int, ...],
+        *,
+        min_confidence: float | None = None,
+        max_results: int | None = None,
+    ) -> Observation:
+        """The same with what its operator may count of it, from one reading of the network's output."""
+        if self.manifest.task is Task.DETECTION:
+            boxes = suppress(raw, image_hw, self.manifest.input, self.manifest.suppression or Suppression())
+            return self._observed_boxes(self._calibrated(boxes), min_confidence, max_results)
+        strange = None if self.novelty is None else strangeness(self.features(raw[None]), self.novelty.rows)
+        novelty = None if self.novelty is None or strange is None else self.novelty.at(strange)
+        scores = self.judge(raw[None], novelty)[0]
+        found = self._labels_above(scores, min_confidence)[:max_results]
+        document: dict[str, Any] = {"labels": [label.to_json() for label in found]}
+        signals = {}
+        if novelty is not None and strange is not None:
+            document["novelty"] = round(float(novelty[0]), 4)
+            signals["strangeness"] = float(strange[0])
+        return Observation(document, float(scores.max()), bool((scores >= self._thresholds).any()), signals)
+
+    def _observed_boxes(self, boxes: Boxes, min_confidence: float | None, max_results: int | None) -> Observation:
+        found = self._boxes_above(boxes, min_confidence)[:max_results]
+        own = boxes.score >= self._thresholds[boxes.label]
+        document = {"labels": [label.to_json() for label in found]}
+        best = float(boxes.score.max()) if len(boxes) else 0.0
+        return Observation(document, best, bool(own.any()), box_signals(boxes.xyxy, boxes.score, own))
 
     def scores(self, images: Sequence[RGB]) -> Floats:
         """[N, C] scores of a classifier as they are served, 0…1."""

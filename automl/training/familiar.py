@@ -80,7 +80,7 @@ def fit(features: NDArray[np.float32], groups: NDArray[Any]) -> tuple[Novelty, F
     squares = USUAL_IMAGES * USUAL_SPREAD**2 + np.square(seen - seen.mean()).sum()
     spread = np.sqrt(squares / freedom * (1 + 1 / len(seen)))
     kept: Floats = np.asarray(np.geomspace(1.0, LEAST, POINTS), np.float64)
-    found = Novelty(rows, seen.mean() + spread * t.isf(LOSERS * kept, freedom), kept)
+    found = Novelty(rows, seen.mean() + spread * t.isf(LOSERS * kept, freedom), kept, seen)
     return found, 1.0 - np.interp(seen, found.strangeness, found.kept)
 
 

@@ -19,7 +19,7 @@ from tenshot.automl.bundle import Base, Manifest, write_manifest
 from tenshot.automl.evaluation import calibration as calibrations
 from tenshot.automl.evaluation import outcomes, thresholds
 from tenshot.automl.evaluation.evaluate import Evaluation, evaluate
-from tenshot.automl.evaluation.outcomes import ClassificationOutcome, Outcome
+from tenshot.automl.evaluation.outcomes import ClassificationOutcome, DetectionOutcome, Outcome
 from tenshot.automl.evaluation.review import Review
 from tenshot.automl.evaluation.thresholds import Shortfall
 from tenshot.automl.outcome import observe, parity, parity_of_second
@@ -33,6 +33,7 @@ from tenshot.automl.training.options import Options
 from tenshot.automl.training.reviewing import review
 from tenshot.automl.training.steps import Stopwatch
 from tenshot.automl.training.trained import Trained
+from tenshot.automl.usual import Usual, of_boxes
 from tenshot.datasets import snapshots
 from tenshot.datasets.images import ImageStore
 from tenshot.projects import clock
@@ -224,6 +225,8 @@ class _Run:
         novelty = known.novelty if known else None
         if novelty:
             novelty.save(partial)
+        if usual := _usual(trained, scaling, limits):
+            usual.save(partial)
         samples = [self.images.load(e.image) for e in train[:PARITY_IMAGES]]
         difference = parity(manifest, predictor.network, trained.network, samples, novelty)
         if trained.second and predictor.second:
@@ -262,6 +265,14 @@ class _Run:
             self._progress({"stage": "tracking"})
             run = tracking.record(self.workspace, result, dataset, self.directory, report)
         return document.details(result, run, sum(self.watch.seconds.values()), names)
+
+
+def _usual(trained: Trained, scaling: Calibration, limits: Mapping[str, float]) -> Usual | None:
+    """What a detector's drift is told from; a classifier's novelty tells it."""
+    held_out = calibrations.apply_to(trained.oof, scaling) if trained.oof else None
+    if not isinstance(held_out, DetectionOutcome):
+        return None
+    return of_boxes(held_out.predictions, np.array([limits[name] for name in trained.labels]))
 
 
 def _as_served(oof: Outcome | None, own: Mapping[str, float]) -> Outcome | None:
