@@ -214,25 +214,18 @@ class TestProcess:
         (job,) = workspace.store.jobs(project="p")
         assert (job.status, job.attempts) == (JobStatus.SUCCEEDED, 2)
 
-    @pytest.mark.parametrize("stage", ["heads", "fine-tuning", "export", "evaluation", "report", "tracking"])
-    def test_killed_in_any_stage(self, workspace: Workspace, ask: Any, tmp_path: Path, stage: str) -> None:
+    def test_killed_in_one_stage_after_the_other(self, workspace: Workspace, ask: Any, tmp_path: Path) -> None:
         """At most the running trial is lost, the same folds go on, and MLflow shows the training once."""
         (tmp_path / "own.yaml").write_text(json.dumps(CHEAP))
-        process = self.start(tmp_path, "--budget", "20h", "--trials", "3", "--space", str(tmp_path / "own.yaml"))
-
-        def reached() -> bool:
-            found = [job.progress.get("stage") for job in workspace.store.jobs(project="p")]
-            return found in ([s] for s in STAGES[STAGES.index(stage) :])
-
-        try:
-            until(lambda: reached() or process.poll() is not None, within_s=900)
-            if stage == "tracking":  # its run exists, and is not finished
-                until(lambda: recorded(workspace) or process.poll() is not None, within_s=900)
-            assert process.poll() is None
-        finally:
-            process.kill()
-            process.communicate()
-        before = self.scored(workspace)
+        argv = ["--budget", "20h", "--trials", "3", "--space", str(tmp_path / "own.yaml")]
+        before: dict[tuple[str, int], Any] = {}
+        for attempt, stage in enumerate(["heads", "fine-tuning", "export", "evaluation", "report", "tracking"], 1):
+            self.kill_in(workspace, self.start(tmp_path, *argv), stage, attempt)
+            argv = ["--resume"]
+            after = self.scored(workspace)
+            assert {number: after[number] for number in before} == before
+            before = after
+        assert before
         status, done = ask("train", "p", "--resume")
         assert status == 0, done
         assert done["version"] == 1
@@ -240,6 +233,20 @@ class TestProcess:
         assert {number: after[number] for number in before} == before
         assert recorded(workspace) == [("version 1", "FINISHED")]
         Predictor.load(workspace.bundle_dir("p", 1))
+
+    def kill_in(self, workspace: Workspace, process: subprocess.Popen[str], stage: str, attempt: int) -> None:
+        def reached() -> bool:
+            (job,) = workspace.store.jobs(project="p") or [None]
+            return bool(job and job.attempts == attempt and job.progress.get("stage") in STAGES[STAGES.index(stage) :])
+
+        try:
+            until(lambda: reached() or process.poll() is not None, within_s=900)
+            if stage == "tracking":  # its run exists, and is not finished
+                until(lambda: recorded(workspace) or process.poll() is not None, within_s=900)
+            assert process.poll() is None, stage
+        finally:
+            process.kill()
+            process.communicate()
 
     def scored(self, workspace: Workspace) -> dict[tuple[str, int], Any]:
         """Every finished trial of any kind: parameters, value, when it began."""
@@ -254,7 +261,7 @@ class TestProcess:
         """Two trainings that are ended by their trials give the same network."""
         found = []
         for number in (1, 2):
-            version = launch.launch(workspace, "p", Options(72_000.0, 4, 7, space=CHEAP), show=lambda _: None)
+            version = launch.launch(workspace, "p", Options(72_000.0, 2, 7, space=CHEAP), show=lambda _: None)
             weights = workspace.bundle_dir("p", number) / "model.bin"
             told = {key: version.details[key] for key in ("params", "metrics", "intervals", "thresholds", "trials")}
             found.append((told, hashlib.sha256(weights.read_bytes()).hexdigest()))
