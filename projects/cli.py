@@ -48,6 +48,7 @@ VERBS: dict[str, Verb] = {
     "endpoints": Verb("tenshot.serving.commands:endpoints", "List the endpoints that exist.", _SERVE),
     "logs": Verb("tenshot.serving.commands:logs", "Show what an endpoint wrote.", _SERVE),
     "predict": Verb("tenshot.serving.commands:predict", "Find labels and boxes in images.", _SERVE),
+    "bench": Verb("tenshot.serving.benching.commands:bench", "Measure how fast an endpoint answers.", _SERVE),
     "usage": Verb("tenshot.projects.commands:usage", "Show the ledger: what was used and what it costs.", _CARE),
     "jobs": Verb("tenshot.projects.commands:jobs", "List and cancel trainings and imports.", _CARE),
     "doctor": Verb("tenshot.projects.commands:doctor", "Check what is installed, reachable and writable.", _CARE),
