@@ -69,6 +69,7 @@ class Search(Problem):
             input=spec,
             suppression=None,
             oof=chosen.found.outcome if chosen.found else None,
+            oof_share=chosen.share(len(self.data.pictures)),
             network=run,
             export=write,
             params=chosen.params,

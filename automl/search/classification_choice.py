@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from tenshot.automl.search.judging import Score, score
 
 if TYPE_CHECKING:
     from tenshot.automl.networks import Classifier
+    from tenshot.automl.search.folds import Fold
 
 
 def best_of(
@@ -37,14 +38,16 @@ def best_of(
         return frozen_chosen(problem, params)
     network = tuning.final(recipe)
     if taken == 2:
-        return both(problem, params, network, recipe, temperatures, together)
+        return both(problem, params, network, recipe, temperatures, together, own)
     backbone = tuning.tuning.backbone
-    return Chosen(network, backbone, int(recipe["size"]), {"kind": "finetune", "backbone": backbone, **recipe}, tuned)
+    return Chosen(
+        network, backbone, int(recipe["size"]), {"kind": "finetune", "backbone": backbone, **recipe}, tuned, own
+    )
 
 
 def both(
     problem: Problem, params: dict[str, Any], network: Classifier, recipe: Mapping[str, Any],
-    temperatures: tuple[float, float], found: Score | None,
+    temperatures: tuple[float, float], found: Score | None, split: Sequence[Fold],
 ) -> Chosen:  # fmt: skip
     """The fine-tuned `network` beside the head, which learns from what the search did not look at, too."""
     from tenshot.automl.ensembles import Ensemble
@@ -54,7 +57,7 @@ def both(
     members, sizes = [problem.frozen.network(params), network], (own, int(recipe["size"]))
     whole = Ensemble(members, sizes, temperatures, exclusive=problem.data.exclusive)
     kind = {"kind": "ensemble", **params, **{f"finetune.{key}": value for key, value in recipe.items()}}
-    return Chosen(whole, backbone_of(params), 0, kind, found)
+    return Chosen(whole, backbone_of(params), 0, kind, found, split)
 
 
 def uncompared(problem: Problem) -> Chosen:
@@ -68,7 +71,7 @@ def uncompared(problem: Problem) -> Chosen:
         return frozen_chosen(problem, params)
     tuning, recipe = planned
     found, temperatures = _mixture_score(problem, params, tuning, recipe)
-    return both(problem, params, tuning.final(recipe), recipe, temperatures, found)
+    return both(problem, params, tuning.final(recipe), recipe, temperatures, found, tuning.tuning.folds)
 
 
 def _mixture(problem: Problem, params: dict[str, Any]) -> tuple[FineTuning, dict[str, Any]] | None:

@@ -155,4 +155,4 @@ def frozen_chosen(problem: Problem, params: dict[str, Any]) -> Chosen:
     own = problem.last_folds()
     found = problem.frozen_score(params, own) if len(covered(own)) else None
     problem.frozen.extend(params, problem.budget.left)
-    return Chosen(problem.frozen.network(params), backbone_of(params), 0, {"kind": "frozen", **params}, found)
+    return Chosen(problem.frozen.network(params), backbone_of(params), 0, {"kind": "frozen", **params}, found, own)

@@ -49,6 +49,12 @@ class Chosen:
     """Of its input; 0: the backbone's own."""
     params: dict[str, Any]
     found: Score | None
+    folds: Sequence[Fold] = ()
+    """That it was found on."""
+
+    def share(self, images: int) -> float:
+        """Of so many training images, what a model of these folds learned from, on the mean."""
+        return float(np.mean([len(train) for train, _ in self.folds])) / images if self.folds else 1.0
 
 
 class Problem:

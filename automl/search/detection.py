@@ -261,6 +261,7 @@ class _Search:
             suppression=way.suppression,
             second=self.problem.crops if way.second else None,
             outcome=outcome,
+            folds=len(self.trials.folds) if outcome else 0,
             metric=map50(outcome) if outcome else None,
             fold_scores=tuple(best.user_attrs["fold_scores"]) if best else (),
             history=fit.history,

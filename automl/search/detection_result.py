@@ -25,6 +25,8 @@ class DetectionResult:
     """What gives its boxes a second look; None: nobody does."""
     outcome: DetectionOutcome | None
     """Out-of-fold predictions of the chosen recipe; None: the budget allowed no cross-validation."""
+    folds: int
+    """How many it was made with; 0: none."""
     metric: float | None
     """mAP50 of `outcome`; None: unknown."""
     fold_scores: tuple[float, ...]

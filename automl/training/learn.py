@@ -166,6 +166,7 @@ def detector(job: Assignment) -> Trained:
         input=family.input_spec(side),
         suppression=found.suppression,
         oof=found.outcome,
+        oof_share=1 - 1 / found.folds if found.folds else 1.0,
         network=family.network(found.detector),
         export=export,
         params=found.recipe.to_json(),

@@ -19,6 +19,7 @@ from tenshot.automl.bundle import Base, Manifest, write_manifest
 from tenshot.automl.evaluation import calibration as calibrations
 from tenshot.automl.evaluation import outcomes, thresholds
 from tenshot.automl.evaluation.evaluate import Evaluation, evaluate
+from tenshot.automl.evaluation.full_set import reaching
 from tenshot.automl.evaluation.outcomes import ClassificationOutcome, DetectionOutcome, Outcome
 from tenshot.automl.evaluation.review import Review
 from tenshot.automl.evaluation.thresholds import Shortfall
@@ -171,7 +172,7 @@ class _Run:
             if len(known) < len(test):
                 self.warnings.append(f"{len(test) - len(known)} test images carry only labels that training lacks")
             seen = observe(predictor, self._labeled(known), self.context.check) if known else None
-            oof_evaluation = evaluate(oof, limits) if oof else None
+            oof_evaluation = reaching(evaluate(oof, limits), trained.oof_share) if oof else None
             seen_evaluation = evaluate(seen, limits) if seen else None
             looked = review(self.workspace, trained, oof, train, test)
         for name, outcome in (("oof", oof), ("test", seen)):

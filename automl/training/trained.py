@@ -40,6 +40,8 @@ class Trained:
     suppression: Suppression | None
     oof: Outcome | None
     """Out-of-fold, uncalibrated; None when nothing could be held out."""
+    oof_share: float
+    """Of the training images, 0…1: what each model behind `oof` learned from, on the mean."""
     network: Network
     """The trained torch network, for checking the export."""
     export: Callable[[Path], None]
