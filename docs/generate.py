@@ -81,6 +81,8 @@ def _leaves(path: str, command: Any) -> Iterator[tuple[str, Any]]:
     if below is None:
         yield path, command
         return
+    if getattr(command, "invoke_without_command", False):
+        yield path, command
     for name, child in below.items():
         yield from _leaves(f"{path} {name}", child)
 

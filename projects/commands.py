@@ -1,4 +1,4 @@
-"""The commands of this room: project, usage, jobs, doctor."""
+"""The commands of this room but those of its folders: project, jobs, doctor."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import typer
 
 from tenshot.projects import clock, console
 from tenshot.projects.errors import UsageError
-from tenshot.projects.metering.hours import By
 from tenshot.projects.status import Task
 from tenshot.projects.workspace import Workspace
 
@@ -75,23 +74,6 @@ def _ask(question: str) -> None:
         raise UsageError("this deletes things and there is nobody to ask", hint="say --yes if you mean it")
     if not typer.confirm(question, err=True):
         raise typer.Abort
-
-
-def usage(
-    start: Annotated[
-        str | None, typer.Option("--from", metavar="TIME", help="From this date or time on (UTC).")
-    ] = None,
-    end: Annotated[str | None, typer.Option("--to", metavar="TIME", help="Up to this date or time (UTC).")] = None,
-    by: Annotated[By | None, typer.Option(help="Add up the rows of each of these.")] = None,
-) -> None:
-    """Show what was used and what it costs, hour by hour."""
-    from tenshot.projects import views
-    from tenshot.projects.metering import ledger
-    from tenshot.projects.times import parse_time
-
-    span = [None if text is None else parse_time(text) for text in (start, end)]
-    found = ledger.account(Workspace.current(), start=span[0], end=span[1], by=by)
-    console.emit(found.to_json(), lambda: views.account_table(found))
 
 
 @jobs.command("list")

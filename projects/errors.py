@@ -8,11 +8,13 @@
     │   ├── ProjectNotFound
     │   ├── DatasetNotFound
     │   ├── VersionNotFound
-    │   └── JobNotFound
+    │   ├── JobNotFound
+    │   └── RecordNotFound        a usage record
     ├── ConflictError
     │   ├── AlreadyExists
     │   ├── IllegalTransition     a status change that the noun does not allow
-    │   └── ResourceInUse
+    │   ├── ResourceInUse
+    │   └── BudgetExceeded        what a project may cost in this period is used up
     ├── StoreError                the database cannot be reached, read or written
     ├── DataError                 what the user handed in is wrong
     │   ├── ImageError            one image: unreadable, too large, not an image
@@ -103,6 +105,10 @@ class JobNotFound(NotFoundError):
     pass
 
 
+class RecordNotFound(NotFoundError):
+    pass
+
+
 class ConflictError(TenshotError):
     pass
 
@@ -116,6 +122,10 @@ class IllegalTransition(ConflictError):
 
 
 class ResourceInUse(ConflictError):
+    pass
+
+
+class BudgetExceeded(ConflictError):
     pass
 
 

@@ -1,7 +1,7 @@
 """Jobs: claimed by one process, kept alive by its heartbeat, marked failed by others when that process dies.
 
 A training is metered here, because the heartbeat knows how long it really ran: `training_second` from claim to finish,
-or to the last heartbeat if the process was killed.
+or to the last heartbeat if the process was killed. Only one that succeeds is billed; the time of the others is shown.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def run_job(
     try:
         outcome, message = _run(handlers[job.kind], JobContext(workspace, job, pulse))
     finally:
-        pulse.stop()
+        pulse.stop(billed=outcome is JobStatus.SUCCEEDED)
         finished = _finish(workspace, job, outcome, message, at=clock())
     return finished
 
@@ -124,13 +124,13 @@ class Pulse:
         self._thread = threading.Thread(target=self._beat, name=f"heartbeat of job {job.id}", daemon=True)
         self._thread.start()
 
-    def stop(self) -> None:
+    def stop(self, *, billed: bool) -> None:
         """Returns after the last beat, which carries the last progress, and closes the meter."""
         self._stopped.set()
         self._thread.join()
         self._beat_once()
         if self._meter:
-            self._meter.close()
+            self._meter.close(billed=billed)
 
     def _beat(self) -> None:
         while not self._stopped.wait(self._every_s):
@@ -172,7 +172,7 @@ def _finish(workspace: Workspace, job: Job, outcome: JobStatus, message: str, *,
     """End the job, and the meter of a process that died: it counts up to the last heartbeat."""
     store = workspace.store
     if job.kind in METERED:
-        store.close_meter(meter_id(job), at=None)
+        store.close_meter(meter_id(job), at=None, billed=outcome is JobStatus.SUCCEEDED)
     try:
         return store.finish(job.id, str(job.lock_token), outcome, message=message, at=at)
     except IllegalTransition:

@@ -55,6 +55,7 @@ class JobSettings(_Section):
 
 class MeteringSettings(_Section):
     sinks: tuple[str, ...]
+    budget_check_s: float = Field(gt=0)
 
 
 class TrainingSettings(_Section):

@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from tenshot.projects.records import DatasetVersion, Endpoint, Event, Job, ModelVersion, Project, UsageRecord
+    from tenshot.projects.records import (
+        Budget,
+        DatasetVersion,
+        Endpoint,
+        Event,
+        Job,
+        ModelVersion,
+        Project,
+        UsageRecord,
+    )
     from tenshot.projects.status import JobStatus, Task, VersionStatus
 
 
@@ -191,8 +200,9 @@ class Store(ABC):
         """The meter was running up to `at`. Never moves backwards; ignored after it was closed."""
 
     @abstractmethod
-    def close_meter(self, meter_id: str, *, at: float | None) -> None:
-        """Turn the meter into one usage record, up to `at`, or up to its last beat if None. Idempotent."""
+    def close_meter(self, meter_id: str, *, at: float | None, billed: bool = True) -> None:
+        """Turn the meter into one usage record, up to `at`, or up to its last beat if None. Idempotent: the first time
+        says whether it is billed."""
 
     @abstractmethod
     def open_meters(self) -> list[UsageRecord]:
@@ -201,6 +211,11 @@ class Store(ABC):
     @abstractmethod
     def add_usage(self, records: Iterable[UsageRecord]) -> int:
         """Append records; one whose id is known is left out. Returns how many were new."""
+
+    @abstractmethod
+    def add_correction(self, record: UsageRecord, *, reason: str, at: float) -> None:
+        """Append a record that takes back what another one says too much, with the reason as an event (noun `usage`,
+        subject the record's id) in the same transaction. Raises AlreadyExists if the id is known."""
 
     @abstractmethod
     def add_usage_from(self, source: str, start: int, end: int, records: Iterable[UsageRecord]) -> bool:
@@ -216,6 +231,25 @@ class Store(ABC):
     @abstractmethod
     def usage(self, *, start: float | None = None, end: float | None = None) -> list[UsageRecord]:
         """Records that overlap [start, end), and the open meters as `open_meters()` gives them."""
+
+    # Budgets ------------------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def put_budget(self, budget: Budget) -> None:
+        """Set a project's budget, in the place of the one it had. Raises ProjectNotFound."""
+
+    @abstractmethod
+    def budgets(self) -> list[Budget]:
+        """All of them, by project."""
+
+    @abstractmethod
+    def remove_budget(self, project: str) -> bool:
+        """Whether there was one. A budget goes with its project, too."""
+
+    @abstractmethod
+    def add_warnings(self, project: str, marks: Iterable[str]) -> list[str]:
+        """Remember that these marks of a budget were told; those of them that were not told before. Of many processes
+        that ask at once exactly one is given a mark. Empty if there is no such budget."""
 
     # Events -------------------------------------------------------------------------------------------------------
 

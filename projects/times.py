@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 
 from tenshot.projects.errors import UsageError
 
 
-def parse_time(text: str) -> float:
-    """Seconds since the epoch; UTC unless an offset is written. Raises UsageError."""
+def parse_time(text: str, zone: tzinfo = UTC) -> float:
+    """Seconds since the epoch; in `zone` unless an offset is written. Raises UsageError."""
     try:
         found = datetime.fromisoformat(text.strip())
     except ValueError:
         raise UsageError(
-            f"{text!r} is not a date or time", hint="write for instance 2026-11-23 or 2026-11-23T04:15 (UTC)"
+            f"{text!r} is not a date or time", hint="write for instance 2026-11-23 or 2026-11-23T04:15"
         ) from None
-    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+    return (found if found.tzinfo else found.replace(tzinfo=zone)).timestamp()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,31 +15,10 @@ from tenshot.projects.errors import NotFoundError
 
 if TYPE_CHECKING:
     from tenshot.projects.doctor import Finding
-    from tenshot.projects.metering.hours import Row
-    from tenshot.projects.metering.ledger import Account
     from tenshot.projects.records import DatasetVersion, Job, ModelVersion, Project
     from tenshot.projects.workspace import Workspace
 
 STATES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
-
-
-SHORT_UNITS = {
-    "inference_unit_second": ("unit s", "seconds in service of an endpoint, times its inference units"),
-    "training_second": ("training s", "seconds of training"),
-    "image": ("images", "images analysed"),
-}
-"""Unit → how a table writes it, and what that means."""
-
-
-def _row_project(row: Row) -> str:
-    return row.project if row.version is None else f"{row.project}@{row.version}"
-
-
-TOLD: dict[str, Callable[[Row], str]] = {
-    "hour (UTC)": lambda row: minute_text(row.hour),
-    "project": _row_project,
-    "operation": lambda row: row.operation or "",
-}
 
 
 def minute_text(at_s: float | None) -> str:
@@ -146,26 +125,6 @@ def finding_table(findings: Sequence[Finding]) -> list[Any]:
         table.add_row(finding.name, state, Text(finding.found), Text(finding.way_out))
     counted = Counter(finding.state for finding in findings)
     return [table, f"{counted['ok']} ok, {counted['warn']} to look at, {counted['fail']} failed"]
-
-
-def account_table(account: Account) -> list[Any]:
-    if not account.rows:
-        return ["nothing was used in this time"]
-    shown = {head: tell for head, tell in TOLD.items() if any(tell(row) for row in account.rows)}
-    # Without lines, so that it fits 80 columns.
-    table = Table(header_style="bold", box=None, padding=(0, 1, 0, 0), pad_edge=False)
-    for head in (*shown, "quantity", "unit", "cost"):
-        right = head in {"quantity", "cost"}
-        table.add_column(head, justify="right" if right else "left", no_wrap=head != "project", overflow="fold")
-    for row in account.rows:
-        unit = SHORT_UNITS.get(row.unit, (row.unit, ""))[0]
-        quantity = f"{row.quantity:,.2f}".removesuffix(".00")
-        table.add_row(*(tell(row) for tell in shown.values()), quantity, unit, f"{row.cost:,.4f}")
-    units = {row.unit for row in account.rows} & SHORT_UNITS.keys()
-    meanings = [f"{SHORT_UNITS[unit][0]}: {SHORT_UNITS[unit][1]}" for unit in sorted(units)]
-    total = Text.assemble(("total ", "bold"), (f"{account.total:,.4f} {account.currency}", "bold"))
-    compared = f"the hosted service's list price for the same: {account.hosted:,.2f} {account.currency}"
-    return [table, total, *(Text(line, "dim") for line in (*meanings, compared))]
 
 
 def _table(*columns: str, right: frozenset[str] = frozenset()) -> Table:

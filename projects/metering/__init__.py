@@ -1,1 +1,1 @@
-"""What was used: journals, hours, prices, sinks."""
+"""What was used: journals, periods, bills, prices, budgets, sinks."""

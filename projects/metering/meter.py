@@ -51,9 +51,9 @@ class Meter:
     def beat(self) -> None:
         self._store.beat_meter(self.id, at=self._clock())
 
-    def close(self) -> None:
-        """Idempotent."""
-        self._store.close_meter(self.id, at=self._clock())
+    def close(self, *, billed: bool = True) -> None:
+        """Idempotent: the first time counts."""
+        self._store.close_meter(self.id, at=self._clock(), billed=billed)
 
     @property
     def jumped(self) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+from tenshot.projects.errors import AlreadyExists
 from tenshot.projects.records import Event, UsageRecord
 from tenshot.projects.stores.sql_rows import Row, SqlPart, event_of, one, usage_of
 from tenshot.projects.stores.tables import events, meters, usage, usage_offsets
@@ -40,13 +41,13 @@ class Ledger(SqlPart):
         with self.database.write() as connection:
             connection.execute(sa.update(meters).where(running).values(beat_at=at))
 
-    def close_meter(self, meter_id: str, *, at: float | None) -> None:
+    def close_meter(self, meter_id: str, *, at: float | None, billed: bool = True) -> None:
         with self.database.write() as connection:
             row = one(connection, sa.select(meters).where(meters.c.id == meter_id, ~meters.c.closed))
             if row is None:
                 return
             connection.execute(sa.update(meters).where(meters.c.id == meter_id).values(closed=True))
-            self._append(connection, [_reading(row, row["beat_at"] if at is None else at)])
+            self._append(connection, [_reading(row, row["beat_at"] if at is None else at, billed)])
 
     def open_meters(self) -> list[UsageRecord]:
         with self.database.read() as connection:
@@ -55,6 +56,13 @@ class Ledger(SqlPart):
     def add_usage(self, records: Iterable[UsageRecord]) -> int:
         with self.database.write() as connection:
             return self._append(connection, records)
+
+    def add_correction(self, record: UsageRecord, *, reason: str, at: float) -> None:
+        values = {"at": at, "noun": "usage", "subject": record.id, "old": "", "new": "CORRECTED", "message": reason}
+        with self.database.write() as connection:
+            if not self._append(connection, [record]):
+                raise AlreadyExists(f"there is a usage record {record.id!r} already", id=record.id)
+            connection.execute(sa.insert(events).values(values))
 
     def add_usage_from(self, source: str, start: int, end: int, records: Iterable[UsageRecord]) -> bool:
         with self.database.write() as connection:
@@ -100,11 +108,11 @@ class Ledger(SqlPart):
         return new
 
 
-def _reading(meter: Row, up_to: float) -> UsageRecord:
+def _reading(meter: Row, up_to: float, billed: bool = True) -> UsageRecord:
     end = max(up_to, meter["opened_at"])
     quantity = (end - meter["opened_at"]) * meter["multiplier"]
     where = {key: meter[key] for key in ("id", "unit", "project", "version", "operation")}
-    return UsageRecord(**where, quantity=quantity, start=meter["opened_at"], end=end)
+    return UsageRecord(**where, quantity=quantity, start=meter["opened_at"], end=end, billed=billed)
 
 
 def _open(connection: sa.Connection) -> list[UsageRecord]:

@@ -19,7 +19,7 @@ from tenshot.projects.stores.sql_rows import (
     project_of,
     select_versions,
 )
-from tenshot.projects.stores.tables import dataset_versions, endpoints, jobs, projects
+from tenshot.projects.stores.tables import budgets, dataset_versions, endpoints, jobs, projects
 
 
 class Projects(SqlPart):
@@ -62,6 +62,7 @@ class Projects(SqlPart):
             old_status = ProjectStatus(row["status"])
             new_status = check(f"project {name}", old_status, ProjectStatus.DELETING)
             add_event(connection, "project", name, old_status, new_status, "", at)
+            connection.execute(sa.delete(budgets).where(budgets.c.project == name))
             connection.execute(sa.delete(projects).where(projects.c.id == row["id"]))
 
     def add_dataset_version(

@@ -28,6 +28,7 @@ SINKS: Registry[type[Sink]] = Registry(
     "metering sink",
     {
         "jsonlines": "tenshot.projects.metering.sinks.jsonlines:JsonLinesSink",
+        "prometheus": "tenshot.projects.metering.sinks.prometheus:PrometheusSink",
         "sql": "tenshot.projects.metering.sinks.sql:SqlSink",
     },
 )

@@ -161,7 +161,8 @@ class TestUsage:
             ("serve", 10.0),
         ]
         assert set(document["rows"][0]) == {
-            "hour", "project", "version", "operation", "unit", "quantity", "cost",
+            "from", "to", "hour", "project", "version", "operation", "key", "unit", "billed",
+            "quantity", "cost", "hosted",
         }  # fmt: skip
         assert document["total"] == pytest.approx(0.52)
         assert document["currency"] == "EUR"
