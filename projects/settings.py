@@ -9,10 +9,10 @@ import os
 from collections.abc import Iterator, Mapping
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from tenshot.projects.errors import SettingsError, did_you_mean
 
@@ -77,6 +77,9 @@ class ServingSettings(_Section):
     beat_s: float = Field(gt=0)
     max_restarts: int = Field(ge=0)
     restart_window_s: float = Field(gt=0)
+    access_log: Annotated[Literal["json", "off"], BeforeValidator(lambda value: "off" if value is False else value)]
+    """YAML reads a bare off as false."""
+    log_file_names: bool
 
 
 class Settings(_Section):

@@ -23,6 +23,9 @@ class EndpointConfig:
     max_latency_ms: int = 10_000
     max_in_flight: int = 64
     max_megapixels: float = 100.0
+    access_log: str = "json"
+    """`json`: a line a request on stderr; `off`: none."""
+    log_file_names: bool = False
     journal: str | None = None
     """File to which every answered image is written; None: usage is not counted here (a Bento run by hand)."""
     touched: str | None = None
@@ -39,6 +42,8 @@ class EndpointConfig:
             max_latency_ms=serving.max_latency_ms,
             max_in_flight=serving.max_in_flight,
             max_megapixels=settings.images.max_megapixels,
+            access_log=serving.access_log,
+            log_file_names=serving.log_file_names,
             journal=str(journal),
             touched=str(touched),
         )

@@ -147,7 +147,7 @@ def chance_of(distance: float, one: float, other: float) -> float:
     scaled = (root + 0.12 + 0.11 / root) * distance
     if scaled < 0.3:  # the series converges slowly where it is 1 to nine digits
         return 1.0
-    total = sum((-1) ** (k - 1) * math.exp(-2.0 * (k * scaled) ** 2) for k in range(1, 30))
+    total = math.fsum((1.0 if k % 2 else -1.0) * math.exp(-2.0 * (k * scaled) ** 2) for k in range(1, 30))
     return min(1.0, max(0.0, 2.0 * total))
 
 

@@ -6,6 +6,7 @@ Nothing here or below may import torch, Lightning, Optuna, Ultralytics or MLflow
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,10 @@ from _bentoml_sdk import Service
 from tenshot.automl.bundle import read_manifest
 from tenshot.automl.predictor import Predictor
 from tenshot.automl.second_look import MOST
+from tenshot.automl.usual import Usual
 from tenshot.serving.endpoints.config import EndpointConfig
+from tenshot.serving.endpoints.drift_file import Recorder, path_in
+from tenshot.serving.endpoints.measures import Measures
 from tenshot.serving.endpoints.openapi import document
 
 BUNDLE = "bundle"
@@ -42,7 +46,7 @@ class VersionService(Service[Any]):
         from _bentoml_impl.server.app import ServiceAppFactory
 
         from tenshot.serving.endpoints.gate import Gate
-        from tenshot.serving.endpoints.measures import Measures
+        from tenshot.serving.endpoints.tracing import Traced
         from tenshot.serving.endpoints.web import Web
 
         self.inject_config()
@@ -53,16 +57,26 @@ class VersionService(Service[Any]):
             return await factory.batch_infer("infer", (array,), {})
 
         ref = ref_of(Path(BUNDLE))
-        measures = Measures(ref)
-        web = Web(ref, lambda: bentoml.get_current_service().predictor, infer, CONFIG, measures)
+        measures = measures_of(ref)
+        hours = path_in(Path(CONFIG.journal).parent) if CONFIG.journal else None
+        recorder = Recorder(hours, Usual.load(Path(BUNDLE)), measures.drift)
+        web = Web(ref, lambda: bentoml.get_current_service().predictor, infer, CONFIG, measures, recorder)
         self.mount_asgi_app(web.app(), name="tenshot")
-        return Gate(factory(), measures, max_in_flight=CONFIG.max_in_flight, touch=_toucher(CONFIG.touched))
+        touch = _toucher(CONFIG.touched)
+        gate = Gate(factory(), measures, max_in_flight=CONFIG.max_in_flight, touch=touch, predict=web)
+        return Traced(gate, ref, log=CONFIG.access_log == "json")
 
     @property
     def openapi_spec(self) -> Any:
         # While a Bento is built, the working directory is not the folder of the service.
         beside = Path(self.working_dir, BUNDLE)
         return OpenApi(document(ref_of(beside if beside.is_dir() else Path(BUNDLE)), CONFIG.max_body_bytes))
+
+
+@cache
+def measures_of(ref: str) -> Measures:
+    """The one of this process: its names are registered once."""
+    return Measures(ref)
 
 
 def ref_of(bundle: Path) -> str:
@@ -90,6 +104,7 @@ class ModelVersion:
     """Answers images of one model version."""
 
     def __init__(self) -> None:
+        self.measures = measures_of(ref_of(Path(BUNDLE)))
         self.predictor = Predictor.load(Path(BUNDLE), threads=CONFIG.threads)
         shape = (1, 3, self.predictor.manifest.input.height, self.predictor.manifest.input.width)
         # The warm-up: the first run allocates and compiles kernels. Largest batch first, so that memory is taken once.
@@ -104,7 +119,8 @@ class ModelVersion:
     )
     def infer(self, batch: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]  # BentoML reads the plain type
         """[N, 3, H, W] float32 → the network's output. Closed to the network; see `gate`."""
-        return self.predictor.network(batch)
+        with self.measures.run(len(batch)):
+            return self.predictor.network(batch)
 
     def __is_ready__(self) -> bool:
         return self.warm

@@ -142,7 +142,7 @@ class Web:
         ask = await parse(request.headers.get("content-type", ""), body, request.query_params)
         del body
         trace.images = len(ask.images)
-        if getattr(self.config, "log_file_names", False):
+        if self.config.log_file_names:
             trace.names = [upload.name for upload in ask.images]
         return await self._answer(ask, trace, request.scope.get(KEY, ""))
 
@@ -175,7 +175,7 @@ class Web:
         if self.config.journal:
             from tenshot.projects.metering import journal
 
-            journal.append(Path(self.config.journal), "predict", images, time.time())
+            journal.append(Path(self.config.journal), "predict", images, time.time(), key)
 
     async def _entry(self, upload: Upload, ask: Ask) -> Observation | ImageError:
         if self._decoders is None:
