@@ -77,6 +77,12 @@ class ServingSettings(_Section):
     beat_s: float = Field(gt=0)
     max_restarts: int = Field(ge=0)
     restart_window_s: float = Field(gt=0)
+    hang_s: float = Field(gt=0)
+    max_memory_mb: float = Field(ge=0)
+    unit_threads: int = Field(ge=0)
+    scale_out_s: float = Field(gt=0)
+    scale_in_s: float = Field(gt=0)
+    target_p95_ms: float = Field(ge=0)
     access_log: Annotated[Literal["json", "off"], BeforeValidator(lambda value: "off" if value is False else value)]
     """YAML reads a bare off as false."""
     log_file_names: bool

@@ -9,54 +9,77 @@ import typer
 
 from tenshot.projects import console
 from tenshot.projects.durations import format_duration, parse_duration
+from tenshot.projects.errors import UsageError
 from tenshot.projects.workspace import Workspace
+from tenshot.serving import watching
 
 if TYPE_CHECKING:
+    from tenshot.projects.records import Endpoint
     from tenshot.serving.endpoints.control import EndpointView
     from tenshot.serving.predicting import Entry, Predictions
 
 Ref = Annotated[str, typer.Argument(metavar="NAME@V", help="NAME, NAME@2 or NAME@champion.")]
 DAY_S = 86400
+MONTH_DAYS = 30
+endpoints = typer.Typer(help="List the endpoints, say when they are in service, and bring back what was killed.")
 
 
 def start(
     ref: Ref,
-    units: Annotated[int, typer.Option(min=1, help="Inference units: cores of this machine, and of the bill.")] = 1,
+    units: Annotated[
+        int, typer.Option(min=1, help="Inference units: processes that answer, each with its share of the cores.")
+    ] = 1,
+    max_units: Annotated[
+        int | None, typer.Option(min=1, help="Add units up to so many while requests wait; left out: none.")
+    ] = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 0,
     idle_stop: Annotated[
         str | None, typer.Option("--idle-stop", metavar="TIME", help="Stop after so long without a request; or off.")
     ] = None,
 ) -> None:
     """Start the endpoint of a version; returns once it answers."""
-    from tenshot.projects.metering import prices
+    from tenshot.projects.metering import notices, prices
     from tenshot.serving.endpoints import control
 
     idle_stop_s = None if idle_stop is None else parse_duration(idle_stop, off=True)
     workspace = Workspace.current()
     price_list = prices.load(workspace.home)  # before anything runs that could not be priced
-    result = control.start(workspace, ref, units=units, port=port, idle_stop_s=idle_stop_s)
+    result = control.start(workspace, ref, units=units, max_units=max_units, port=port, idle_stop_s=idle_stop_s)
+    notices.tell_budgets(workspace)
     endpoint = result.endpoint
-    cost = price_list.cost("inference_unit_second", endpoint.units * DAY_S)
     if not result.started:
         console.notice(f"{endpoint.ref} was running already")
+    day, month = (price_list.cost("inference_unit_second", endpoint.units * days * DAY_S) for days in (1, MONTH_DAYS))
+    most = endpoint.max_units or endpoint.units
     document = {"url": result.url, "state": str(result.state), "seconds": round(result.seconds, 3)}
     more = {
         "version": endpoint.ref,
         "units": endpoint.units,
+        "max_units": most,
         "idle_stop_s": endpoint.idle_stop_s,
-        "cost_per_day": cost,
+        "cost_per_day": day,
+        "cost_per_month": month,
         "currency": price_list.currency,
     }
-    idle = (
-        f"stops after {format_duration(endpoint.idle_stop_s)} idle" if endpoint.idle_stop_s else "never stops by itself"
-    )
+    costs = f"{day:.2f} {price_list.currency} a day, {month:.2f} in {MONTH_DAYS} days with {_units(endpoint.units)}"
+    if most > endpoint.units:
+        costs += f", up to {most / endpoint.units:g} times that with {most}"
     console.emit(
         document | more,
         lambda: (
             f"[bold]{endpoint.ref}[/bold] answers at {result.url} after {result.seconds:.1f} s\n"
-            f"{cost:.2f} {price_list.currency} a day with {endpoint.units} "
-            f"unit{'s' if endpoint.units > 1 else ''}; {idle}"
+            f"{costs}; {_idle_text(endpoint)}"
         ),
+    )
+
+
+def _units(count: int) -> str:
+    return f"{count} unit{'s' if count > 1 else ''}"
+
+
+def _idle_text(endpoint: Endpoint) -> str:
+    return (
+        f"stops after {format_duration(endpoint.idle_stop_s)} idle" if endpoint.idle_stop_s else "never stops by itself"
     )
 
 
@@ -69,12 +92,65 @@ def stop(ref: Ref) -> None:
     console.emit(document, lambda: f"{ref} is {result.state} after {result.seconds:.1f} s")
 
 
-def endpoints() -> None:
-    """List the endpoints that run, start or stop, and those that failed."""
+@endpoints.callback(invoke_without_command=True)
+def list_endpoints(
+    context: typer.Context,
+    watch: Annotated[bool, typer.Option("--watch", help="Show them again and again; Ctrl-C leaves.")] = False,
+    every: Annotated[float, typer.Option(min=0.2, metavar="SECONDS", help="With --watch: how often.")] = 2.0,
+) -> None:
+    """List the endpoints that run, start or stop, and those that failed, with what they do."""
+    if not context.invoked_subcommand:
+        from tenshot.projects.metering import notices
+
+        notices.tell_budgets(workspace := Workspace.current())
+        watching.show(workspace, every if watch else None)
+
+
+endpoints.command("drift")(watching.drift)
+
+
+@endpoints.command("schedule")
+def schedule_endpoint(
+    ref: Ref,
+    hours: Annotated[
+        str | None, typer.Argument(metavar="HOURS", help='As "mon-fri 08:00-18:00 Europe/Berlin"; UTC if no zone.')
+    ] = None,
+    clear: Annotated[bool, typer.Option("--clear", help="Be in service always.")] = False,
+) -> None:
+    """Have an endpoint in service at certain hours only; in between nothing runs and nothing is billed."""
     from tenshot.serving.endpoints import control
 
-    views = control.endpoints(Workspace.current())
-    console.emit({"endpoints": [view.to_json() for view in views]}, lambda: _endpoint_table(views))
+    if clear is (hours is not None):
+        raise UsageError(
+            "expected either hours or --clear", hint='tenshot endpoints schedule NAME@V "mon-fri 8:00-18:00"'
+        )
+    endpoint = control.set_schedule(Workspace.current(), ref, hours or "")
+    said = f"is in service {endpoint.schedule}" if endpoint.schedule else "is in service always"
+    console.emit({"version": endpoint.ref, "schedule": endpoint.schedule}, lambda: f"{endpoint.ref} {said}")
+
+
+@endpoints.command("wake-on-request")
+def wake_on_request(
+    ref: Ref, off: Annotated[bool, typer.Option("--off", help="Stop for good when idle.")] = False
+) -> None:
+    """Let an idle endpoint sleep instead of stopping: nothing runs until the next request, which waits for it."""
+    from tenshot.serving.endpoints import control
+
+    endpoint = control.set_wake_on_request(Workspace.current(), ref, not off)
+    said = "stops when idle" if off else "sleeps when idle, and the next request wakes it"
+    document = {"version": endpoint.ref, "wake_on_request": endpoint.wake_on_request}
+    console.emit(document, lambda: f"{endpoint.ref} {said}")
+
+
+@endpoints.command()
+def heal() -> None:
+    """Bring back endpoints that were killed with everything that watched over them, by a restart of the machine too."""
+    from tenshot.serving.endpoints import control
+
+    found = control.heal(Workspace.current())
+    views = [view for view in control.endpoints(Workspace.current()) if view.ref in found]
+    document = {"healed": [{"version": view.ref, "state": str(view.state), "message": view.message} for view in views]}
+    console.emit(document, lambda: _endpoint_table(views) if views else "nothing was left behind")
 
 
 def logs(
@@ -130,11 +206,17 @@ def _endpoint_table(views: list[EndpointView]) -> Any:
         table.add_column(heading, no_wrap=True)
     for view in views:
         e = view.endpoint
-        shown = (str(e.units), str(e.restarts), _idle(e.idle_stop_s), minute_text(e.ready_at)) if e else ()
+        shown = (_workers(e), str(e.restarts), _idle(e.idle_stop_s), minute_text(e.ready_at)) if e else ()
         # The address stands below the name: beside it, a line would not fit 80 columns.
         table.add_row(Text(f"{view.ref}\n {e.url}" if e else view.ref), str(view.state), *shown)
     reasons = [Text(f"{view.ref}: {view.message}") for view in views if view.message]
     return [table, *reasons]
+
+
+def _workers(endpoint: Endpoint) -> str:
+    """Units in service, and how many it may have: `1`, `2 of 4`, `0` of one that sleeps."""
+    most = endpoint.max_units or endpoint.units
+    return str(endpoint.workers) if most == endpoint.workers == endpoint.units else f"{endpoint.workers} of {most}"
 
 
 def _idle(seconds: float) -> str:

@@ -6,7 +6,7 @@ import json
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tenshot.projects.settings import Settings
@@ -28,15 +28,17 @@ class EndpointConfig:
     log_file_names: bool = False
     journal: str | None = None
     """File to which every answered image is written; None: usage is not counted here (a Bento run by hand)."""
-    touched: str | None = None
-    """File whose time is that of the last request, for the idle stop."""
+    board: int | None = None
+    """Descriptor of the page through which the worker and its supervisor talk, see `board`."""
 
     @classmethod
-    def of(cls, settings: Settings, *, units: int, journal: Path, touched: Path) -> EndpointConfig:
-        """An inference unit is one core's worth of network."""
+    def of(
+        cls, settings: Settings, *, threads: int, journal: Path, board: int | None = None, **more: Any
+    ) -> EndpointConfig:
+        """What one worker is told; `more` are further fields by name."""
         serving = settings.serving
         return cls(
-            threads=units,
+            threads=threads,
             max_body_bytes=serving.max_body_bytes,
             max_batch_size=serving.max_batch_size,
             max_latency_ms=serving.max_latency_ms,
@@ -45,7 +47,8 @@ class EndpointConfig:
             access_log=serving.access_log,
             log_file_names=serving.log_file_names,
             journal=str(journal),
-            touched=str(touched),
+            board=board,
+            **more,
         )
 
     @classmethod

@@ -22,11 +22,16 @@ import psutil
 
 from tenshot.projects.clock import iso, now
 from tenshot.projects.errors import EndpointError, IllegalTransition, UsageError
+from tenshot.projects.metering import budgets
 from tenshot.projects.processes import ProcessId, cores
 from tenshot.projects.status import IN_SERVICE, VersionStatus
+from tenshot.serving.endpoints import schedule
+from tenshot.serving.endpoints.books import close_meters
+from tenshot.serving.endpoints.decisions import may_return
+from tenshot.serving.endpoints.keeper import EXIT_TAKEN
 from tenshot.serving.endpoints.layout import EndpointFiles, tail
+from tenshot.serving.endpoints.listening import listen
 from tenshot.serving.endpoints.probe import answers
-from tenshot.serving.endpoints.supervisor import EXIT_TAKEN, listen
 
 if TYPE_CHECKING:
     from tenshot.projects.records import Endpoint, ModelVersion
@@ -36,6 +41,8 @@ POLL_S = 0.05
 MARGIN_S = 15.0
 """What the supervisor itself may take beyond the times in the settings, on a busy machine."""
 LOG_LINES = 200
+REVIVE_S = 2.0
+"""How long to try to start an endpoint again whose supervisor was killed together with its keeper."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +54,40 @@ class StartResult:
     started: bool
     """False: it was running, or somebody else was starting it."""
     endpoint: Endpoint
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How an endpoint is to be started; see `start`."""
+
+    units: int
+    max_units: int
+    port: int
+    idle_stop_s: float | None
+    schedule: str = ""
+    wake_on_request: bool = False
+    restarts: int = 0
+    """That it has behind it."""
+
+    @classmethod
+    def of(cls, endpoint: Endpoint) -> Plan:
+        """As it was started, and once more."""
+        return cls(
+            endpoint.units,
+            endpoint.max_units or endpoint.units,
+            endpoint.port,
+            endpoint.idle_stop_s,
+            endpoint.schedule,
+            endpoint.wake_on_request,
+            endpoint.restarts + 1,
+        )
+
+    def words(self) -> list[str]:
+        """For the supervisor's command line."""
+        words = [f"--units={self.units}", f"--max-units={self.max_units}", f"--restarts={self.restarts}"]
+        words += [] if self.idle_stop_s is None else [f"--idle-stop-s={self.idle_stop_s}"]
+        words += [f"--schedule={self.schedule}"] if self.schedule else []
+        return [*words, "--wake-on-request"] if self.wake_on_request else words
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +113,10 @@ class EndpointView:
             "message": self.message,
             "url": e and e.url,
             "units": e and e.units,
+            "max_units": e and (e.max_units or e.units),
+            "workers": e and e.workers,
+            "schedule": e and e.schedule,
+            "wake_on_request": e and e.wake_on_request,
             "idle_stop_s": e and e.idle_stop_s,
             "restarts": e and e.restarts,
             "started_at": e and iso(e.started_at),
@@ -81,31 +126,45 @@ class EndpointView:
 
 
 def start(
-    workspace: Workspace, ref: str, *, units: int = 1, port: int = 0, idle_stop_s: float | None = None
+    workspace: Workspace,
+    ref: str,
+    *,
+    units: int = 1,
+    max_units: int | None = None,
+    port: int = 0,
+    idle_stop_s: float | None = None,
 ) -> StartResult:
     """Have the version's endpoint running and return once it has answered.
 
+    It has `units` workers, and up to `max_units` while there is more to do than they can (None: no more than `units`).
+
     However many callers start a version, there is one endpoint: later ones get the running one, whatever units and
     port they asked for. `idle_stop_s` None takes the setting, 0 is never. Raises UsageError for units that the machine
-    has no cores for, EndpointError with the reason.
+    has no cores for, BudgetExceeded where the project's budget is used up and says so, EndpointError with the reason.
     """
     began = time.monotonic()
-    check_units(units, cores())
+    check_units(units, max_units, cores())
     version = workspace.resolve(ref)
+    budgets.refuse(workspace, version.project, now())
     deadline = began + workspace.settings.serving.start_timeout_s + MARGIN_S
-    started = _ensure_supervisor(workspace, version, units, port, idle_stop_s, deadline)
+    plan = Plan(units, units if max_units is None else max_units, port, idle_stop_s)
+    started = _ensure_supervisor(workspace, version, plan, deadline)
     endpoint = _await_ready(workspace, version, deadline)
     state = workspace.store.version(version.project, version.number).status
     return StartResult(endpoint.url, state, time.monotonic() - began, started, endpoint)
 
 
-def check_units(units: int, cores: int) -> None:
-    """A unit is a core's worth of network: nobody is to pay for more than the machine can give. Raises UsageError."""
-    if not 1 <= units <= cores:
-        raise UsageError(
-            f"got {units} units; expected 1 to {cores}: a unit is one core's worth, and this machine has {cores}",
-            hint=f"start it with --units {max(1, min(units, cores))}",
-        )
+def check_units(units: int, max_units: int | None, cores: int) -> None:
+    """A unit has at least one core: nobody is to pay for more than the machine can give. Raises UsageError."""
+    most = units if max_units is None else max_units
+    for count, option in ((units, "--units"), (most, "--max-units")):
+        if not 1 <= count <= cores:
+            raise UsageError(
+                f"got {count} units; expected 1 to {cores}: a unit has a core at least, and this machine has {cores}",
+                hint=f"start it with {option} {max(1, min(count, cores))}",
+            )
+    if most < units:
+        raise UsageError(f"got at most {most} units and at least {units}", hint=f"start it with --max-units {units}")
 
 
 def stop(workspace: Workspace, ref: str) -> StopResult:
@@ -113,7 +172,7 @@ def stop(workspace: Workspace, ref: str) -> StopResult:
     began = time.monotonic()
     version = workspace.resolve(ref)
     files = EndpointFiles.of(workspace, version)
-    heal(workspace)
+    heal(workspace, but=version.id)
     endpoint = workspace.store.endpoint(version.id)
     if endpoint is None:
         _acknowledge_failure(workspace, version)
@@ -134,8 +193,44 @@ def endpoints(workspace: Workspace) -> list[EndpointView]:
         for version in workspace.store.versions(project.name):
             endpoint = running.get(version.ref)
             if endpoint or version.status in IN_SERVICE or version.status is VersionStatus.FAILED:
-                views.append(EndpointView(version.ref, version.status, version.status_message, endpoint))
+                message = (endpoint and resting(endpoint, version.status, now())) or version.status_message
+                views.append(EndpointView(version.ref, version.status, message, endpoint))
     return sorted(views, key=lambda view: view.ref)
+
+
+def resting(endpoint: Endpoint, status: VersionStatus, at: float) -> str:
+    """Why a running endpoint has no workers at this time, and when it has some again; empty if it has."""
+    if status is not VersionStatus.RUNNING or endpoint.workers:
+        return ""
+    if _closed(endpoint):
+        return f"out of service until {schedule.back_at(schedule.parse(endpoint.schedule), at)}; nothing is billed"
+    return "asleep, nothing is billed; the next request wakes it" if endpoint.wake_on_request else ""
+
+
+def _closed(endpoint: Endpoint) -> bool:
+    """Out of service by its schedule."""
+    return bool(endpoint.schedule) and not schedule.parse(endpoint.schedule).open_until(now())[0]
+
+
+def set_schedule(workspace: Workspace, ref: str, text: str) -> Endpoint:
+    """Have the endpoint in service by this schedule only; empty: always. Raises UsageError, EndpointError."""
+    if text:
+        schedule.parse(text)
+    return _changed(workspace, ref, schedule=" ".join(text.split()))
+
+
+def set_wake_on_request(workspace: Workspace, ref: str, on: bool) -> Endpoint:
+    """Whether the endpoint sleeps instead of stopping when nobody calls it. Raises EndpointError."""
+    return _changed(workspace, ref, wake_on_request=on)
+
+
+def _changed(workspace: Workspace, ref: str, **changes: object) -> Endpoint:
+    version = workspace.resolve(ref)
+    heal(workspace)
+    changed = workspace.store.update_endpoint(version.id, **changes)
+    if changed is None:
+        raise EndpointError(f"{version.ref} has no endpoint", hint=f"start it first: tenshot start {version.ref}")
+    return changed
 
 
 def logs(workspace: Workspace, ref: str, *, follow: bool = False) -> Iterator[str]:
@@ -148,20 +243,60 @@ def logs(workspace: Workspace, ref: str, *, follow: bool = False) -> Iterator[st
         yield from _following(files)
 
 
-def heal(workspace: Workspace) -> list[str]:
-    """Take away what dead supervisors left: meters are closed at their last beat, versions become FAILED.
+def heal(workspace: Workspace, *, revive: bool = True, but: int | None = None) -> list[str]:
+    """Take away what dead supervisors left: their meters are closed at the last beat. What was running and was not
+    asked to stop is started again (with `revive`, on the machine where it ran, and not without end); the others become
+    FAILED, or STOPPED if that is what they were about to.
 
-    Returns the references of the versions that this call found dead.
+    `but` is the id of a version that is not to be started again. Returns the references of those found dead.
     """
     found = []
     for endpoint in workspace.store.endpoints():
         if not _ended(workspace, endpoint):
             continue
         name, _, number = endpoint.ref.rpartition("@")
-        with _locked(EndpointFiles.of(workspace, workspace.store.version(name, int(number)))):
-            if _bury(workspace, endpoint, VersionStatus.FAILED, _died(endpoint)):
+        version = workspace.store.version(name, int(number))
+        with _locked(EndpointFiles.of(workspace, version)):
+            leaving = endpoint.stop_requested or version.status is VersionStatus.STOPPING
+            again = revive and version.id != but and not leaving and _may_return(workspace, endpoint, version)
+            to = VersionStatus.STOPPED if leaving else VersionStatus.FAILED
+            if _bury(workspace, endpoint, to, _died(endpoint)):
                 found.append(endpoint.ref)
+                if again:
+                    _revive(workspace, endpoint, version)
     return found
+
+
+def _may_return(workspace: Workspace, endpoint: Endpoint, version: ModelVersion) -> bool:
+    here = endpoint.supervisor_host in (None, socket.gethostname())
+    if not here or version.status not in (VersionStatus.RUNNING, VersionStatus.STARTING):
+        return False
+    serving = workspace.settings.serving
+    up_s = endpoint.beat_at - endpoint.started_at if version.status is VersionStatus.RUNNING else 0.0
+    return may_return(
+        running=version.status is VersionStatus.RUNNING,
+        up_s=up_s,
+        restarts=endpoint.restarts,
+        max_restarts=serving.max_restarts,
+        window_s=serving.restart_window_s,
+    )
+
+
+def _revive(workspace: Workspace, endpoint: Endpoint, version: ModelVersion) -> None:
+    """The caller holds the endpoint's lock. A failure is told in the version's status message."""
+    deadline = time.monotonic() + MARGIN_S
+    plan = Plan.of(endpoint)
+    while True:
+        try:
+            _spawn_registered(workspace, version, plan, deadline)
+            return
+        except EndpointError as error:  # its port is taken, for instance, maybe only for a moment
+            if time.monotonic() > deadline - MARGIN_S + REVIVE_S:
+                for to in (VersionStatus.STARTING, VersionStatus.FAILED):
+                    message = f"{_died(endpoint)}; it cannot be started again: {error.message}"
+                    workspace.store.advance_version(version.project, version.number, to, message=message, at=now())
+                return
+        time.sleep(REVIVE_S / 8)
 
 
 def running(workspace: Workspace, version: ModelVersion) -> Endpoint | None:
@@ -174,9 +309,7 @@ def running(workspace: Workspace, version: ModelVersion) -> Endpoint | None:
 # Starting -----------------------------------------------------------------------------------------------------------
 
 
-def _ensure_supervisor(
-    workspace: Workspace, version: ModelVersion, units: int, port: int, idle_stop_s: float | None, deadline: float
-) -> bool:
+def _ensure_supervisor(workspace: Workspace, version: ModelVersion, plan: Plan, deadline: float) -> bool:
     """Have a registered supervisor; whether this call started it."""
     files = EndpointFiles.of(workspace, version)
     with _locked(files):
@@ -187,19 +320,26 @@ def _ensure_supervisor(
             _wait(lambda: workspace.store.endpoint(version.id) is None, deadline, f"{version.ref} does not stop")
         elif endpoint:
             return False
-        supervisor = _spawn(workspace, version, files, units, port, idle_stop_s)
+        return _spawn_registered(workspace, version, plan, deadline)
 
-        def registered() -> bool:
-            return supervisor.poll() is not None or workspace.store.endpoint(version.id) is not None
 
-        try:
-            _wait(registered, deadline, f"the supervisor of {version.ref} does not start")
-        except EndpointError:
-            supervisor.kill()  # it must not come up after we said that it did not
-            raise
-        if supervisor.poll() not in (None, EXIT_TAKEN) and workspace.store.endpoint(version.id) is None:
-            raise _failure(workspace, version, files)
-        return supervisor.poll() != EXIT_TAKEN
+def _spawn_registered(workspace: Workspace, version: ModelVersion, plan: Plan, deadline: float) -> bool:
+    """Start a supervisor and wait until it is on record; whether it was this one that got there. The caller holds the
+    endpoint's lock. Raises EndpointError."""
+    files = EndpointFiles.of(workspace, version)
+    keeper = _spawn(workspace, version, files, plan)
+
+    def registered() -> bool:
+        return keeper.poll() is not None or workspace.store.endpoint(version.id) is not None
+
+    try:
+        _wait(registered, deadline, f"the supervisor of {version.ref} does not start")
+    except EndpointError:
+        keeper.kill()  # it must not come up after we said that it did not
+        raise
+    if keeper.poll() not in (None, EXIT_TAKEN) and workspace.store.endpoint(version.id) is None:
+        raise _failure(workspace, version, files)
+    return keeper.poll() != EXIT_TAKEN
 
 
 def _stopping(workspace: Workspace, version: ModelVersion, endpoint: Endpoint) -> bool:
@@ -207,19 +347,10 @@ def _stopping(workspace: Workspace, version: ModelVersion, endpoint: Endpoint) -
     return endpoint.stop_requested or status not in (VersionStatus.STARTING, VersionStatus.RUNNING)
 
 
-def _spawn(
-    workspace: Workspace,
-    version: ModelVersion,
-    files: EndpointFiles,
-    units: int,
-    port: int,
-    idle_stop_s: float | None,
-) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "tenshot.serving.endpoints.supervisor", version.ref, "--units", str(units)]
-    if idle_stop_s is not None:
-        command += ["--idle-stop-s", str(idle_stop_s)]
+def _spawn(workspace: Workspace, version: ModelVersion, files: EndpointFiles, plan: Plan) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "tenshot.serving.endpoints.keeper", version.ref, *plan.words()]
     # The socket is opened here, so that a port that is taken is the caller's error and not a line in a log.
-    with listen(workspace.settings.serving.host, port) as listener, files.log.open("ab") as log:
+    with listen(workspace.settings.serving.host, plan.port) as listener, files.log.open("ab") as log:
         return subprocess.Popen(
             [*command, "--fd", str(listener.fileno())],
             env={**os.environ, "TENSHOT_HOME": str(workspace.home), "PYTHONSAFEPATH": "1"},
@@ -237,10 +368,10 @@ def _await_ready(workspace: Workspace, version: ModelVersion, deadline: float) -
     while time.monotonic() < deadline:
         endpoint = workspace.store.endpoint(version.id)
         if endpoint is None or _ended(workspace, endpoint):
-            heal(workspace)
+            heal(workspace, but=version.id)
             raise _failure(workspace, version, files)
         status = workspace.store.version(version.project, version.number).status
-        if status is VersionStatus.RUNNING and answers(endpoint.host, endpoint.port):
+        if status is VersionStatus.RUNNING and (answers(endpoint.host, endpoint.port) or _closed(endpoint)):
             return endpoint
         time.sleep(POLL_S)
     raise EndpointError(f"{version.ref} did not answer in time", hint=f"see: tenshot logs {version.ref}")
@@ -320,10 +451,12 @@ def _bury(workspace: Workspace, endpoint: Endpoint, to: VersionStatus, message: 
     left = store.endpoint(endpoint.version_id)
     if left is None or _supervisor(left) != _supervisor(endpoint):
         return False
+    name, _, number = left.ref.rpartition("@")
     if left.meter_id:
         store.close_meter(left.meter_id, at=None)
-    name, _, number = left.ref.rpartition("@")
-    status = store.version(name, int(number)).status
+    version = store.version(name, int(number))
+    close_meters(store, version)
+    status = version.status
     steps = [VersionStatus.STOPPING, to] if to is VersionStatus.STOPPED else [to]
     for step in steps if status in IN_SERVICE else []:
         with suppress(IllegalTransition):  # STOPPING already

@@ -39,11 +39,6 @@ class EndpointFiles:
         return journal.path_in(self.folder)
 
     @property
-    def touched(self) -> Path:
-        """Empty; its time is that of the last request."""
-        return self.folder / "last_request"
-
-    @property
     def metrics(self) -> Path:
         """Prometheus files of the running server."""
         return self.folder / "metrics"
@@ -63,15 +58,12 @@ class EndpointFiles:
                 shutil.copyfile(self.log, self.log.with_suffix(".log.1"))
             os.truncate(self.log, 0)
 
-    def last_request_at(self) -> float | None:
-        try:
-            return self.touched.stat().st_mtime
-        except FileNotFoundError:
-            return None
 
+def tail(log: Path, lines: int, *, offset: int = 0, requests: bool = True) -> list[str]:
+    """The last lines of a log, of what was written behind byte `offset`; at most the last 64 KiB are looked at.
 
-def tail(log: Path, lines: int, *, offset: int = 0) -> list[str]:
-    """The last lines of a log, of what was written behind byte `offset`; at most the last 64 KiB are looked at."""
+    Without `requests` the lines that tell of one, which are JSON, are left out.
+    """
     try:
         with log.open("rb") as stream:
             size = stream.seek(0, 2)
@@ -79,4 +71,4 @@ def tail(log: Path, lines: int, *, offset: int = 0) -> list[str]:
             text = stream.read().decode("utf-8", "replace")
     except FileNotFoundError:
         return []
-    return [line for line in text.splitlines() if line.strip()][-lines:]
+    return [line for line in text.splitlines() if line.strip() and (requests or not line.startswith("{"))][-lines:]

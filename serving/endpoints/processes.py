@@ -1,4 +1,4 @@
-"""How the server is tied to its supervisor; processes as such are in projects/processes.py."""
+"""How workers are tied to their supervisor, and what they take; processes as such are in projects/processes.py."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
 
@@ -28,3 +29,23 @@ def dies_with_parent() -> Callable[[], None] | None:
             os._exit(1)
 
     return ask_kernel
+
+
+def memory_bytes(pid: int) -> float:
+    """What would be free if the process ended, roughly: its own pages and its part of shared ones. 0 if it is gone."""
+    try:
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text("ascii").splitlines():
+            if line.startswith("Pss:"):
+                return float(line.split()[1]) * 1024
+    except OSError:
+        pass
+    return _resident_bytes(pid)
+
+
+def _resident_bytes(pid: int) -> float:
+    import psutil
+
+    try:
+        return float(psutil.Process(pid).memory_info().rss)
+    except psutil.Error:
+        return 0.0

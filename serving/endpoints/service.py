@@ -19,14 +19,18 @@ from tenshot.automl.bundle import read_manifest
 from tenshot.automl.predictor import Predictor
 from tenshot.automl.second_look import MOST
 from tenshot.automl.usual import Usual
+from tenshot.serving.endpoints.board import Board
 from tenshot.serving.endpoints.config import EndpointConfig
 from tenshot.serving.endpoints.drift_file import Recorder, path_in
 from tenshot.serving.endpoints.measures import Measures
 from tenshot.serving.endpoints.openapi import document
+from tenshot.serving.endpoints.watch import Watch
 
 BUNDLE = "bundle"
 """Folder of the bundle inside the Bento's `src`."""
 CONFIG = EndpointConfig.from_environment()
+WATCH = Watch(None if CONFIG.board is None else Board(CONFIG.board))
+"""Outermost of the application."""
 
 
 class OpenApi(dict[str, Any]):
@@ -54,7 +58,7 @@ class VersionService(Service[Any]):
 
         async def infer(array: Any) -> Any:
             # The same call that BentoML's own route makes: the adaptive batcher, without a trip through HTTP and JSON.
-            return await factory.batch_infer("infer", (array,), {})
+            return await WATCH.infer(lambda given: factory.batch_infer("infer", (given,), {}), array)
 
         ref = ref_of(Path(BUNDLE))
         measures = measures_of(ref)
@@ -62,9 +66,8 @@ class VersionService(Service[Any]):
         recorder = Recorder(hours, Usual.load(Path(BUNDLE)), measures.drift)
         web = Web(ref, lambda: bentoml.get_current_service().predictor, infer, CONFIG, measures, recorder)
         self.mount_asgi_app(web.app(), name="tenshot")
-        touch = _toucher(CONFIG.touched)
-        gate = Gate(factory(), measures, max_in_flight=CONFIG.max_in_flight, touch=touch, predict=web)
-        return Traced(gate, ref, log=CONFIG.access_log == "json")
+        gate = Gate(factory(), measures, max_in_flight=CONFIG.max_in_flight, touch=WATCH.touch, predict=web)
+        return WATCH.around(Traced(gate, ref, log=CONFIG.access_log == "json"))
 
     @property
     def openapi_spec(self) -> Any:
@@ -82,14 +85,6 @@ def measures_of(ref: str) -> Measures:
 def ref_of(bundle: Path) -> str:
     manifest = read_manifest(bundle)
     return f"{manifest.project}@{manifest.version}"
-
-
-def _toucher(path: str | None) -> Any:
-    def touch() -> None:
-        if path:
-            Path(path).touch()
-
-    return touch
 
 
 @bentoml.service(
@@ -119,7 +114,7 @@ class ModelVersion:
     )
     def infer(self, batch: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]  # BentoML reads the plain type
         """[N, 3, H, W] float32 → the network's output. Closed to the network; see `gate`."""
-        with self.measures.run(len(batch)):
+        with WATCH.running(), self.measures.run(len(batch)):
             return self.predictor.network(batch)
 
     def __is_ready__(self) -> bool:

@@ -1,8 +1,12 @@
 """`python -m tenshot.serving.endpoints.supervisor REF`: the process that owns the endpoint of one version.
 
-It holds the listening socket (so the port stays ours while a crashed server is replaced, and callers wait instead of
-being refused), starts the server as its child, tells the store what state it is in, keeps the meter, and takes
-everything away at the end. The server dies with it, however it ends.
+It holds the listening socket (so the port stays ours while workers come and go, and callers wait instead of being
+refused), starts one worker an inference unit as its children, tells the store what state the endpoint is in, keeps a
+meter for each worker, and takes everything away at the end. The workers die with it, however it ends; if it was not to
+end, its own parent (`keeper`) starts it again.
+
+What to do is decided by pure functions: `decisions` (restart, sleep, stop, fail), `scaling` (how many workers) and
+`schedule` (when). `fleet` does it to the workers, `books` writes it down.
 """
 
 from __future__ import annotations
@@ -10,387 +14,471 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-import select
-import shutil
 import signal
 import socket
-import subprocess
 import sys
-import uuid
-from contextlib import suppress
+import time
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tenshot.projects.clock import SteadyClock, now
-from tenshot.projects.errors import (
-    ConflictError,
-    EndpointError,
-    NotFoundError,
-    ResourceInUse,
-    StoreError,
-    TenshotError,
-)
-from tenshot.projects.metering.meter import Meter
-from tenshot.projects.processes import ProcessId
+from tenshot.projects.errors import ResourceInUse, StoreError, TenshotError
+from tenshot.projects.processes import ProcessId, cores
 from tenshot.projects.records import Endpoint
 from tenshot.projects.status import VersionStatus
 from tenshot.projects.workspace import Workspace
-from tenshot.serving.endpoints import processes
-from tenshot.serving.endpoints.bento import prepare_environment
-from tenshot.serving.endpoints.config import EndpointConfig
-from tenshot.serving.endpoints.decisions import Decision, Rules, Seen, Step, decide
+from tenshot.serving.endpoints import keeper, schedule
+from tenshot.serving.endpoints.books import Books
+from tenshot.serving.endpoints.decisions import Rules, Seen, Step, Verdict, decide, judge, next_start_at
+from tenshot.serving.endpoints.doorman import Doorman
+from tenshot.serving.endpoints.fleet import Fleet, Worker
 from tenshot.serving.endpoints.layout import EndpointFiles, tail
-from tenshot.serving.endpoints.probe import Probe
+from tenshot.serving.endpoints.listening import listen
+from tenshot.serving.endpoints.loads import Loads
+from tenshot.serving.endpoints.scaling import Memory, ScaleRules, scale
+from tenshot.serving.endpoints.spending import Spending
+from tenshot.serving.endpoints.wake import Wake
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tenshot.projects.records import ModelVersion
 
 log = logging.getLogger("tenshot.supervisor")
 
 TICK_S = 0.25
 """How late a stop request in the store is seen at most; signals and ended children wake the supervisor at once."""
-KILL_WAIT_S = 10.0
+BUSY_TICK_S = 0.05
+"""While a worker starts or leaves."""
 REASON_LINES = 3
-MALLOC = {"MALLOC_ARENA_MAX": "1", "MALLOC_TRIM_THRESHOLD_": str(16 << 20), "MALLOC_MMAP_THRESHOLD_": str(4 << 20)}
-"""For glibc, unless the environment says otherwise: give the memory of large photos back. With EfficientNet-Lite2 and
-16 callers the endpoint took about 355 MiB instead of 375; thresholds of 128 KiB save another 40, but then every run of
-the network takes its buffers anew, and a lone caller waits half as long again."""
-EXIT_FAILED = 1
-EXIT_TAKEN = 3
-"""Somebody else's supervisor already owns this version: not a failure."""
+LEAVE_TRIES_S = 10.0
+"""How long to try to write down that the endpoint has ended, on a store that cannot be written."""
+EXIT_TAKEN, EXIT_FAILED = keeper.EXIT_TAKEN, keeper.EXIT_FAILED
 
 
-@dataclass
-class Child:
-    """One server process."""
+@dataclass(frozen=True)
+class Plan:
+    """What the endpoint was started with."""
 
-    process: subprocess.Popen[bytes]
-    started_at: float
-    log_offset: int
-    """Size of the log when it was started."""
+    units: int
+    max_units: int
+    idle_stop_s: float
+    schedule: str = ""
+    wake_on_request: bool = False
+    restarts: int = 0
+    """That the endpoint has behind it already."""
+    kept: bool = False
+    """Whether the parent process is its keeper."""
+    deaths: int = 0
+    """How often a supervisor of that keeper has died."""
 
 
 @dataclass
 class State:
     """Times are of the supervisor's own clock, which does not jump."""
 
-    ready_at: float | None = None
+    memory: Memory
+    """Of the scaling: how many workers are wanted, among other things."""
     ever_ready: bool = False
-    meter: Meter | None = None
-    beat_at: float = 0.0
-    touched_at: float | None = None
-    """Time of the file that requests touch, when it was last looked at (wall clock)."""
+    serving_since: float | None = None
+    """Wall clock; when the first of those that serve came into service."""
+    used_at: float = 0.0
     last_request_at: float | None = None
-    restarts: list[float] = field(default_factory=list)
+    """Wall clock."""
+    beat_at: float = 0.0
+    failures: list[float] = field(default_factory=list)
+    last_failure: str = ""
+    last_words: str = ""
+    """How the last worker that failed ended, and what it wrote."""
     stop_asked: bool = False
-
-
-class Wake:
-    """Lets signals and threads interrupt the supervisor's sleep."""
-
-    def __init__(self) -> None:
-        self._read, self._write = os.pipe()
-        os.set_blocking(self._read, False)
-        os.set_blocking(self._write, False)
-        signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
-
-    def set(self) -> None:
-        with suppress(BlockingIOError):
-            os.write(self._write, b"\0")
-
-    def wait(self, timeout_s: float) -> None:
-        select.select([self._read], [], [], timeout_s)
-        with suppress(BlockingIOError):
-            while os.read(self._read, 1024):
-                pass
+    stop_reason: str = ""
+    doorman: Doorman | None = None
+    """Looks after the port while no worker is wanted."""
+    closed: bool = False
+    """Out of service by its schedule, at the end of which it comes back without being called."""
+    waking: bool = False
+    """Workers start again after a rest: still RUNNING."""
+    guests: list[socket.socket] = field(default_factory=list)
+    """Connections that woke the endpoint, until a worker has them for sure."""
+    heavy: Worker | None = None
+    """To be drained once another one has taken its place."""
+    relieved_at: float | None = None
 
 
 class Supervisor:
-    def __init__(
-        self, workspace: Workspace, version: ModelVersion, listener: socket.socket, *, units: int, idle_stop_s: float
-    ) -> None:
+    def __init__(self, workspace: Workspace, version: ModelVersion, listener: socket.socket, plan: Plan) -> None:
         self.workspace = workspace
-        self.store = workspace.store
         self.version = version
         self.listener = listener
-        self.units = units
+        self.plan = plan
         self.settings = workspace.settings.serving
+        self.clock = SteadyClock()
         self.files = EndpointFiles.of(workspace, version)
+        self.books = Books(workspace.store, version)
+        self.threads = self.settings.unit_threads or max(1, cores() // plan.max_units)
+        self.fleet = Fleet(workspace, self.files, listener, threads=self.threads, clock=self.clock)
         self.rules = Rules(
             start_timeout_s=self.settings.start_timeout_s,
-            idle_stop_s=idle_stop_s,
+            idle_stop_s=plan.idle_stop_s,
             max_restarts=self.settings.max_restarts,
             restart_window_s=self.settings.restart_window_s,
+            hang_s=self.settings.hang_s,
+            max_memory_bytes=self.settings.max_memory_mb * 2.0**20,
         )
-        self.host, self.port = listener.getsockname()[:2]
-        self.clock = SteadyClock()
-        self.state = State(touched_at=self.files.last_request_at())
+        self.scaling = ScaleRules(
+            plan.units,
+            plan.max_units,
+            self.settings.scale_out_s,
+            self.settings.scale_in_s,
+            self.settings.target_p95_ms / 1000,
+        )
+        self.spending = Spending(workspace, version.project)
+        self.state = State(Memory(plan.units))
+        self.loads = Loads()
         self.wake = Wake()
-        self.probe = Probe(self.host, self.port, self.settings.beat_s, woken=self.wake.set, clock=self.clock)
-        self.child: Child | None = None
+        self.host, self.port = listener.getsockname()[:2]
+        self.endpoint = self._as_record()
 
     def run(self) -> int:
         """Until the endpoint has ended; the exit status. Raises ResourceInUse if the version has an endpoint."""
-        self._register()
-        signal.signal(signal.SIGTERM, lambda *_: self._ask_stop())
-        signal.signal(signal.SIGINT, lambda *_: self._ask_stop())
         signal.signal(signal.SIGCHLD, lambda *_: None)  # only to be woken
+        self.endpoint = self.books.register(self.endpoint)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self.ask_stop("stopped on request"))
+        if self.plan.deaths > self.settings.max_restarts:
+            return self._fail(f"its supervisor died {self.plan.deaths} times in a row")
         try:
-            self._advance(VersionStatus.STARTING)
-            self.child = self._spawn()
-            self.probe.start()
             return self._loop()
-        except BaseException as error:
+        except Exception as error:
             log.exception("the supervisor failed")
-            self._fail(f"the supervisor failed: {error}")
-            raise
+            return self._fail(f"the supervisor failed: {error}")
+
+    def ask_stop(self, reason: str) -> None:
+        """Stop at the next tick; the first reason counts."""
+        self.state.stop_reason = self.state.stop_reason or reason
+        self.state.stop_asked = True
 
     # The loop -----------------------------------------------------------------------------------------------------
 
     def _loop(self) -> int:
         while True:
-            self.wake.wait(TICK_S)
+            moving = any(worker.leaving or worker.ready_at is None for worker in self.fleet.workers)
+            doorman = self.state.doorman
+            self.wake.wait(BUSY_TICK_S if moving else TICK_S, doorman.readers if doorman else ())
             at = self.clock()
-            self._read_store(at)
-            self._see_requests(at)
-            decision = decide(self._look(at), self.rules)
-            if decision.step is Step.SERVE:
-                self._serve(at)
-            elif decision.step is Step.RESTART:
-                self._restart(at, decision.reason)
-            elif decision.step is Step.STOP:
-                self._stop(decision.reason)
-                return 0
-            elif decision.step is Step.FAIL:
-                self._fail(self._with_log(decision))
-                return EXIT_FAILED
+            beats = at - self.state.beat_at >= self.settings.beat_s
+            with _store_may_be_away():
+                self._read_store()
+            if reason := self.spending.used_up(at):
+                self.ask_stop(reason)
+            self._see_workers(at, beats)
+            seen = self._look(at)
+            decision = decide(seen, self.rules)
+            if decision.step is Step.STOP:
+                return self._stop(self.state.stop_reason or decision.reason)
+            if decision.step is Step.FAIL:
+                return self._fail(" ".join(part for part in (f"{decision.reason}.", self.state.last_words) if part))
+            self._rest_or_rise(at, decision.reason if decision.step is Step.SLEEP else "")
+            self._scale(at)
+            self._reconcile(at, next_start_at(seen, self.rules))
+            with _store_may_be_away():
+                self._write_store(at, beats)
+
+    def _read_store(self) -> None:
+        """See whether somebody asked for something."""
+        endpoint = self.books.store.endpoint(self.version.id)
+        if endpoint is None or endpoint.supervisor_pid != self.endpoint.supervisor_pid or endpoint.stop_requested:
+            self.ask_stop("stopped on request")
+        else:
+            self.endpoint = endpoint
+
+    def _write_store(self, at: float, beats: bool) -> None:
+        """State, workers and, if it is time, a sign of life."""
+        state, serving = self.state, self.fleet.serving
+        for worker in serving:
+            if worker.meter is None:
+                worker.meter = self.books.open_meter()
+                state.serving_since = state.serving_since or worker.meter.opened_at
+        if not serving:
+            state.serving_since = None
+        up = bool(serving or state.doorman or state.waking)
+        self.books.serving(len(serving), up=up, why=state.last_failure, since=state.serving_since)
+        if beats:
+            state.beat_at = at
+            with suppress(OSError):
+                self.files.rotate_log()
+            self._renew_meters()
+            meters = [worker.meter for worker in self.fleet.workers if worker.meter and worker.alive]
+            self.books.beat(meters, state.last_request_at)
+
+    def _renew_meters(self) -> None:
+        """Where the machine's clock was set, so that later seconds lie in the right hour."""
+        for worker in self.fleet.workers:
+            if worker.meter and worker.meter.jumped:
+                self.books.close_meter(worker.meter)
+                worker.meter = self.books.open_meter()
 
     def _look(self, at: float) -> Seen:
-        child = self._child()
+        state = self.state
+        if last := self.fleet.last_request_at():
+            state.used_at = max(state.used_at, last)
+            state.last_request_at = now() - (at - last)
         return Seen(
             at=at,
-            child_alive=child.process.poll() is None,
-            child_started_at=child.started_at,
-            ready_at=self.state.ready_at,
-            ever_ready=self.state.ever_ready,
-            answered_at=self.probe.answered_at,
-            last_request_at=self.state.last_request_at,
-            restarts=tuple(self.state.restarts),
-            stop_asked=self.state.stop_asked,
+            stop_asked=state.stop_asked,
+            serving=len(self.fleet.serving),
+            in_use=self.fleet.in_use(),
+            used_at=state.used_at,
+            ever_ready=state.ever_ready,
+            failures=tuple(state.failures),
+            last_failure=state.last_failure,
+            wake_on_request=self.endpoint.wake_on_request,
+            scheduled=bool(self.endpoint.schedule),
         )
 
-    def _read_store(self, at: float) -> None:
-        """Beat if it is time, and see whether somebody asked to stop. A store that is away for a while is no reason to
-        stop serving."""
-        try:
-            if at - self.state.beat_at >= self.settings.beat_s:
-                self._beat(at)
-            endpoint = self.store.endpoint(self.version.id)
-        except StoreError as error:
-            log.warning("the store cannot be reached: %s", error)
+    # Workers ------------------------------------------------------------------------------------------------------
+
+    def _see_workers(self, at: float, beats: bool) -> None:
+        for worker in list(self.fleet.workers):
+            verdict, reason = judge(self.fleet.look(worker, memory=beats), self.rules)
+            if worker.leaving:
+                self._see_off(worker)
+            elif verdict is Verdict.READY:
+                self._take_into_service(worker, at)
+            elif verdict is Verdict.FAILED:
+                self._give_up(worker, at, reason)
+            elif verdict is Verdict.HEAVY:
+                self._relieve(worker, at, reason)
+        self.fleet.share()
+
+    def _take_into_service(self, worker: Worker, at: float) -> None:
+        if not self.fleet.serving:
+            self.state.used_at = max(self.state.used_at, at)
+            log.info("ready at http://%s:%s after %.1f s", self.host, self.port, at - worker.started_at)
+        else:
+            log.info("worker %d is ready after %.1f s", worker.process.pid, at - worker.started_at)
+        worker.ready_at = at
+        self.state.ever_ready, self.state.waking = True, False
+        self._let_guests_go()
+
+    def _give_up(self, worker: Worker, at: float, reason: str) -> None:
+        self.fleet.kill(worker)
+        lines = tail(self.files.log, REASON_LINES, offset=worker.log_offset, requests=False)
+        words = " ".join(part for part in (worker.exit(), " / ".join(lines)) if part)
+        log.warning("%s; it is started again. %s", reason, worker.exit())
+        state = self.state
+        state.failures = [*state.failures[-99:], at]
+        state.last_failure, state.last_words = reason, words
+        state.waking = False
+        self.books.restarts += 1
+        self._forget(worker)
+
+    def _see_off(self, worker: Worker) -> None:
+        if self.fleet.overdue(worker):
+            log.warning("worker %d does not end; it is killed", worker.process.pid)
+            self.fleet.kill(worker)
+        if not worker.alive:
+            self._forget(worker)
+
+    def _forget(self, worker: Worker) -> None:
+        if worker.meter:
+            self.books.close_meter(worker.meter)
+        self.fleet.forget(worker)
+        if self.state.heavy is worker:
+            self.state.heavy = None
+
+    def _relieve(self, worker: Worker, at: float, reason: str) -> None:
+        """It takes too much memory: another one first, then this one may go. One at a time, and not all the time."""
+        since = self.state.relieved_at
+        if self.state.heavy is None and (since is None or at - since >= self.rules.memory_every_s):
+            log.warning("%s; another one takes its place", reason)
+            self.state.heavy, self.state.relieved_at = worker, at
+
+    def _scale(self, at: float) -> None:
+        load = self.loads.read(at, [worker.board for worker in self.fleet.serving])
+        if load is None or self.state.doorman or not load.serving:
             return
-        if endpoint is None or endpoint.supervisor_pid != os.getpid() or endpoint.stop_requested:
-            self.state.stop_asked = True
-
-    def _beat(self, at: float) -> None:
-        self.files.rotate_log()
-        if self.state.meter and self._child().process.poll() is None:
-            self.state.meter.beat()
-            if self.state.meter.jumped:
-                self._close_meter()
-                self._open_meter()
-        self.store.update_endpoint(self.version.id, beat_at=now(), last_request_at=self.files.last_request_at())
-        self.state.beat_at = at
-
-    def _see_requests(self, at: float) -> None:
-        touched_at = self.files.last_request_at()
-        if touched_at != self.state.touched_at:
-            self.state.touched_at, self.state.last_request_at = touched_at, at
-
-    def _ask_stop(self) -> None:
-        self.state.stop_asked = True
-
-    # Steps --------------------------------------------------------------------------------------------------------
-
-    def _register(self) -> None:
-        at, own = now(), ProcessId.own()
-        self.store.put_endpoint(
-            Endpoint(
-                version_id=self.version.id,
-                ref=self.version.ref,
-                host=self.host,
-                port=self.port,
-                units=self.units,
-                idle_stop_s=self.rules.idle_stop_s,
-                supervisor_pid=own.pid,
-                supervisor_started_at=own.start,
-                supervisor_host=own.host,
-                started_at=at,
-                ready_at=None,
-                beat_at=at,
-                last_request_at=None,
-                restarts=0,
-                stop_requested=False,
-                meter_id=None,
+        before, self.state.memory = self.state.memory.wanted, scale(load, self.state.memory, self.scaling)
+        if self.state.memory.wanted != before:
+            log.info(
+                "%d workers instead of %d: %.1f requests in flight, %.0f ms of waiting, p95 %.0f ms, %d refused",
+                self.state.memory.wanted,
+                before,
+                self.state.memory.level,
+                load.queue_s * 1000,
+                load.p95_s * 1000,
+                load.refused,
             )
-        )
 
-    def _spawn(self) -> Child:
-        self.files.rotate_log()
-        shutil.rmtree(self.files.metrics, ignore_errors=True)
-        self.files.metrics.mkdir(parents=True)
-        started_at = self.clock()
-        self.probe.forget(started_at)
-        with self.files.log.open("ab") as stream:
-            process = subprocess.Popen(
-                self._command(),
-                env=self._environment(),
-                cwd=self.files.folder,
-                pass_fds=[self.listener.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=stream,
-                stderr=stream,
-                # Only the main thread starts children: the kernel's signal is tied to the thread that forked.
-                preexec_fn=processes.dies_with_parent(),
-            )
-            return Child(process, started_at, stream.tell())
+    def _reconcile(self, at: float, start_at: float) -> None:
+        """As many workers as are wanted: start what is missing, let go what is too much."""
+        staying, heavy = self.fleet.staying, self.state.heavy
+        wanted = 0 if self.state.doorman else self.state.memory.wanted + (heavy is not None)
+        serving = len(self.fleet.serving)
+        if heavy is not None and serving > self.state.memory.wanted:
+            self.fleet.drain(heavy)
+            self.state.heavy = None
+        elif len(staying) < wanted and at >= start_at:
+            # The first one alone: it builds what the others then find, and is there sooner if it has the machine.
+            for _ in range(wanted - len(staying) if serving else not staying):
+                self._spawn(at)
+        elif len(staying) > wanted:
+            youngest_first = sorted(staying, key=lambda worker: (worker.ready_at is None, worker.started_at))[::-1]
+            for worker in youngest_first[: len(staying) - wanted]:
+                self.fleet.drain(worker)
 
-    def _command(self) -> list[str]:
+    def _spawn(self, at: float) -> None:
         bundle = self.workspace.bundle_dir(self.version.project, self.version.number)
-        words = [sys.executable, "-m", "tenshot.serving.endpoints.worker", "--fd", str(self.listener.fileno())]
-        grace = str(self.settings.stop_grace_s)
-        return [*words, "--home", str(self.workspace.home), "--bundle", str(bundle), "--grace-s", grace]
+        guests = [] if self.fleet.serving else self.state.guests
+        try:
+            self.fleet.spawn(bundle, guests)
+        except OSError as error:
+            self.state.failures = [*self.state.failures[-99:], at]
+            self.state.last_failure = f"a server process cannot be started: {error}"
+            log.warning("%s", self.state.last_failure)
 
-    def _environment(self) -> dict[str, str]:
-        config = EndpointConfig.of(
-            self.workspace.settings, units=self.units, journal=self.files.journal, touched=self.files.touched
-        )
-        # BentoML puts the working directory on sys.path; PYTHONSAFEPATH keeps `python -m` from doing so too.
-        own = {"PYTHONSAFEPATH": "1", "PROMETHEUS_MULTIPROC_DIR": str(self.files.metrics), **config.to_environment()}
-        environ = {**MALLOC, **os.environ, **own}
-        prepare_environment(self.workspace.home, environ)
-        return environ
+    # Rest ---------------------------------------------------------------------------------------------------------
 
-    def _serve(self, at: float) -> None:
-        meter = self._open_meter()
-        self.store.update_endpoint(self.version.id, ready_at=meter.opened_at)
-        self.state.ready_at, self.state.ever_ready = at, True
-        self._advance(VersionStatus.RUNNING)
-        log.info("ready at http://%s:%s after %.1f s", self.host, self.port, at - self._child().started_at)
+    def _rest_or_rise(self, at: float, idle: str) -> None:
+        """Out of service by the schedule or asleep, and back."""
+        state = self.state
+        closed_s = self._closed_s()
+        if state.doorman is None:
+            if closed_s is not None:
+                state.closed = True
+                self._rest("out of service by its schedule")
+            elif idle:
+                self._rest(f"asleep because {idle}")
+            return
+        callers = state.doorman.look(closed_s)
+        state.guests += callers
+        asleep = self.endpoint.wake_on_request and not state.closed
+        state.closed = closed_s is not None
+        if callers or not (asleep or state.closed):
+            self._rise(at, "a request woke it" if callers else "in service again")
 
-    def _restart(self, at: float, reason: str) -> None:
-        log.warning("%s; it is started again. %s", reason, self._exit())
-        self._end_child()
-        self._close_meter()
-        self.state.ready_at = None
-        self.state.restarts.append(at)
-        self._advance(VersionStatus.STARTING, f"restarted: {reason}")
-        self.store.update_endpoint(self.version.id, restarts=len(self.state.restarts), ready_at=None)
-        self.child = self._spawn()
+    def _rest(self, reason: str) -> None:
+        log.info("%s", reason)
+        opaque = self.endpoint.tls
+        self.state.doorman = Doorman(self.listener, self.version.ref, opaque=opaque, clock=time.monotonic)
+        self.state.waking = False
 
-    def _stop(self, reason: str) -> None:
+    def _rise(self, at: float, reason: str) -> None:
+        log.info("%s", reason)
+        if self.state.doorman:
+            self.state.guests += self.state.doorman.leave()
+        self.state.doorman, self.state.waking, self.state.used_at = None, True, at
+        self.state.memory = Memory(self.plan.units)
+
+    def _closed_s(self) -> float | None:
+        """For how many seconds more the schedule keeps it out of service; None: it does not."""
+        if not self.endpoint.schedule:
+            return None
+        try:
+            found = schedule.parse(self.endpoint.schedule)
+        except TenshotError as error:  # a time zone that this machine does not know any more
+            log.warning("the schedule is passed over: %s", error)
+            return None
+        is_open, change = found.open_until(now())
+        return None if is_open else max(0.0, (change or now() + 86400) - now())
+
+    def _let_guests_go(self) -> None:
+        """The worker has its own copies of the connections."""
+        for guest in self.state.guests:
+            guest.close()
+        self.state.guests = []
+
+    # The end ------------------------------------------------------------------------------------------------------
+
+    def _stop(self, reason: str) -> int:
         log.info("%s", reason)
         with suppress(TenshotError):  # whoever thought us dead may have ended the state already
-            self._advance(VersionStatus.STOPPING, reason)
-        self.listener.close()  # the server closes its own: from here on callers are refused, not kept waiting
-        self._end_child(self.settings.stop_grace_s)
+            self.books.advance(VersionStatus.STOPPING, reason)
+        self._close_door()  # the workers close their own: from here on callers are refused, not kept waiting
+        self.fleet.end(self.settings.stop_grace_s)
         self._leave(VersionStatus.STOPPED, reason)
+        return keeper.EXIT_STOPPED
 
-    def _fail(self, reason: str) -> None:
+    def _fail(self, reason: str) -> int:
         log.error("%s", reason)
-        self._end_child()
+        self._close_door()
+        self.fleet.end()
         self._leave(VersionStatus.FAILED, reason)
+        return EXIT_FAILED
+
+    def _close_door(self) -> None:
+        if self.plan.kept:
+            os.kill(os.getppid(), keeper.CLOSE)
+        if self.state.doorman:
+            self.state.guests += self.state.doorman.leave()
+        self._let_guests_go()
+        self.listener.close()
 
     def _leave(self, to: VersionStatus, reason: str) -> None:
-        self.probe.stop()
-        self._close_meter()
-        # Somebody who thought us dead may have ended the state. A store that fails is raised: then the endpoint stays
-        # on record, and whoever looks next takes it away together with its state.
-        with suppress(ConflictError, NotFoundError):
-            self._advance(to, reason)
-        self.store.remove_endpoint(self.version.id)
+        """A store that stays away is raised: then the endpoint stays on record, and whoever looks next takes it away
+        together with its state."""
+        for worker in list(self.fleet.workers):
+            self._forget(worker)
+        until = time.monotonic() + LEAVE_TRIES_S
+        while True:
+            try:
+                return self.books.leave(to, reason)
+            except StoreError as error:
+                log.warning("the end cannot be written down: %s", error)
+                if time.monotonic() > until:
+                    raise
+                time.sleep(1.0)
 
-    # The child ----------------------------------------------------------------------------------------------------
-
-    def _child(self) -> Child:
-        if self.child is None:
-            raise EndpointError("the server was not started yet")
-        return self.child
-
-    def _end_child(self, grace_s: float = 0.0) -> None:
-        """Ask it to end, and kill it if it has not after `grace_s` (and a second to tidy up)."""
-        if self.child is None or self.child.process.poll() is not None:
-            return
-        process = self.child.process
-        if grace_s:
-            process.terminate()
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(grace_s + 1.0)
-        if process.poll() is None:
-            process.kill()
-            process.wait(KILL_WAIT_S)
-
-    def _exit(self) -> str:
-        code = self._child().process.poll()
-        if code is None:
-            return ""
-        return f"It was ended by signal {-code}." if code < 0 else f"Its exit status was {code}."
-
-    def _with_log(self, decision: Decision) -> str:
-        lines = tail(self.files.log, REASON_LINES, offset=self._child().log_offset)
-        return " ".join(part for part in (f"{decision.reason}.", self._exit(), " / ".join(lines)) if part)
-
-    # The store ----------------------------------------------------------------------------------------------------
-
-    def _advance(self, to: VersionStatus, message: str = "") -> None:
-        self.store.advance_version(self.version.project, self.version.number, to, message=message, at=now())
-
-    def _open_meter(self) -> Meter:
-        meter_id = f"{self.version.ref}/{uuid.uuid4().hex}"
-        # Named before it is opened: whoever finds us dead closes the meter that the endpoint names.
-        self.store.update_endpoint(self.version.id, meter_id=meter_id)
-        self.state.meter = Meter(
-            self.store,
-            meter_id,
-            unit="inference_unit_second",
-            project=self.version.project,
-            version=self.version.number,
-            operation="endpoint",
-            multiplier=float(self.units),
+    def _as_record(self) -> Endpoint:
+        at, owner = now(), ProcessId.of(os.getppid()) if self.plan.kept else ProcessId.own()
+        return Endpoint(
+            version_id=self.version.id,
+            ref=self.version.ref,
+            host=self.host,
+            port=self.port,
+            units=self.plan.units,
+            max_units=self.plan.max_units,
+            idle_stop_s=self.plan.idle_stop_s,
+            supervisor_pid=owner.pid,
+            supervisor_started_at=owner.start,
+            supervisor_host=owner.host,
+            started_at=at,
+            ready_at=None,
+            beat_at=at,
+            last_request_at=None,
+            restarts=self.plan.restarts,
+            schedule=self.plan.schedule,
+            wake_on_request=self.plan.wake_on_request,
+            stop_requested=False,
+            meter_id=None,
         )
-        return self.state.meter
-
-    def _close_meter(self) -> None:
-        if self.state.meter:
-            self.state.meter.close()
-            self.store.update_endpoint(self.version.id, meter_id=None)
-        self.state.meter = None
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A listening socket; port 0 takes a free one. Raises EndpointError if the port is taken."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+@contextmanager
+def _store_may_be_away() -> Iterator[None]:
+    """A store that cannot be used for a while is no reason to stop serving: everything in the block is tried again at
+    the next tick."""
     try:
-        listener.bind((host, port))
-        listener.listen(256)
-    except (OSError, OverflowError) as error:
-        listener.close()
-        raise EndpointError(
-            f"cannot listen on {host}:{port}: {getattr(error, 'strerror', None) or error}",
-            hint="choose another port with --port, or leave it out to take a free one",
-        ) from None
-    return listener
+        yield
+    except StoreError as error:
+        log.warning("the store cannot be used: %s", error)
+        time.sleep(TICK_S)
 
 
 def main() -> None:
     words = argparse.ArgumentParser(prog="supervisor")
     words.add_argument("ref")
     words.add_argument("--units", type=int, default=1)
+    words.add_argument("--max-units", type=int, default=0, help="0: as many as --units")
     words.add_argument("--port", type=int, default=0)
     words.add_argument("--idle-stop-s", type=float, default=None)
     words.add_argument("--fd", type=int, default=None, help="a socket that already listens, instead of --port")
+    words.add_argument("--schedule", default="")
+    words.add_argument("--wake-on-request", action="store_true")
+    words.add_argument("--restarts", type=int, default=0)
+    words.add_argument("--kept", action="store_true", help="the parent process is a keeper")
+    words.add_argument("--deaths", type=int, default=0)
     said = words.parse_args()
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
@@ -398,6 +486,9 @@ def main() -> None:
     except ResourceInUse as error:
         log.info("%s", error)
         sys.exit(EXIT_TAKEN)
+    except StoreError as error:
+        log.error("%s %s", error.message, error.hint)
+        sys.exit(1)  # a death: it may be written again in a moment
     except TenshotError as error:
         log.error("%s %s", error.message, error.hint)
         sys.exit(EXIT_FAILED)
@@ -409,7 +500,17 @@ def _supervise(said: argparse.Namespace) -> int:
     version = workspace.resolve(said.ref)
     listener = listen(serving.host, said.port) if said.fd is None else socket.socket(fileno=said.fd)
     idle_stop_s = serving.idle_stop_s if said.idle_stop_s is None else said.idle_stop_s
-    return Supervisor(workspace, version, listener, units=said.units, idle_stop_s=idle_stop_s).run()
+    plan = Plan(
+        units=said.units,
+        max_units=max(said.units, said.max_units),
+        idle_stop_s=idle_stop_s,
+        schedule=said.schedule,
+        wake_on_request=said.wake_on_request,
+        restarts=said.restarts,
+        kept=said.kept,
+        deaths=said.deaths,
+    )
+    return Supervisor(workspace, version, listener, plan).run()
 
 
 if __name__ == "__main__":
