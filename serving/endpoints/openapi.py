@@ -28,7 +28,7 @@ _ERROR = {
     "properties": {
         "error": {
             "type": "object",
-            "properties": {part: {"type": "string"} for part in ("code", "message", "hint")},
+            "properties": {part: {"type": "string"} for part in ("code", "message", "hint", "request_id")},
         }
     },
 }

@@ -131,8 +131,8 @@ class TestLooks:
     DRIFT = Drift(Verdict.DRIFTED, 50, 10, {"strangeness": Part(0.876, 1e-9, 3.2, 50)})
     NOW = Now(
         EndpointView("colours@1", VersionStatus.RUNNING, "", endpoint(max_units=4, secured=True, tls=True)),
-        requests_per_s=123.4, p50_s=0.0123, p95_s=0.5, refused=7.0, requests=1000.0, memory_bytes=300 << 20, drift=DRIFT,
-        cost=1.239, currency="USD", idle_stop_in_s=3725.0,
+        requests_per_s=123.4, p50_s=0.0123, p95_s=0.5, refused=7.0, requests=1000.0, memory_bytes=300 << 20,
+        drift=DRIFT, cost=1.239, currency="USD", idle_stop_in_s=3725.0,
     )  # fmt: skip
 
     def test_a_row_fits_80_columns(self) -> None:
