@@ -1,0 +1,20 @@
+"""What people are told beside the result of a command."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tenshot.projects import clock, console
+
+if TYPE_CHECKING:
+    from tenshot.projects.workspace import Workspace
+
+
+def tell_budgets(workspace: Workspace) -> None:
+    """A notice for every mark that a budget has reached and that no people were told of yet."""
+    from tenshot.projects.metering import budgets
+
+    if console.mode.json:  # nobody would read it
+        return
+    for text in budgets.warnings(workspace, budgets.standings(workspace, clock.now()), "people"):
+        console.notice(f"budget: {text}")
