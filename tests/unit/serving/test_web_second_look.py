@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import io
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
+from prometheus_client import CollectorRegistry
 
 from tenshot.automl.bundle import Base, Input, Manifest, Suppression
 from tenshot.automl.predictor import Predictor
@@ -19,6 +19,7 @@ from tenshot.projects.status import Task
 from tenshot.serving.endpoints import web
 from tenshot.serving.endpoints.bodies import Ask, Upload
 from tenshot.serving.endpoints.config import EndpointConfig
+from tenshot.serving.endpoints.measures import Measures
 
 MANIFEST = Manifest(
     project="p", version=1, task=Task.DETECTION, labels=("a", "b"), thresholds={}, calibration=Calibration("platt"),
@@ -71,11 +72,11 @@ def test_images_that_wait_take_little_memory(
             await together.wait()  # all are decoded before the first is answered
             return asked.network(array)
 
-        app = web.Web("p@1", lambda: asked, infer, EndpointConfig(), SimpleNamespace())  # type: ignore[arg-type]
+        app = web.Web("p@1", lambda: asked, infer, EndpointConfig(), Measures("p@1", CollectorRegistry()))
         ask = Ask(tuple(Upload(str(i), jpeg()) for i in range(4)), min_confidence=50.0)
         found = await asyncio.gather(*(app._entry(upload, ask) for upload in ask.images))
         assert app._kept_bytes == 0
         return found
 
-    assert [[one["name"] for one in entry["labels"]] for entry in asyncio.run(answers())] == [[label]] * 4
+    assert [[one["name"] for one in seen.document["labels"]] for seen in asyncio.run(answers())] == [[label]] * 4
     assert len(times) == decoded
