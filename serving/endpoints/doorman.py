@@ -40,7 +40,8 @@ class _Guest:
             return b""
         line, end, _ = seen.partition(b"\r\n")
         self.begun = True
-        return line if not seen or end or len(seen) >= PEEKED_BYTES or not line.isascii() else None
+        # HTTP begins with a letter; what does not is left to the server to refuse.
+        return line if not seen or end or len(seen) >= PEEKED_BYTES or not seen[:1].isalpha() else None
 
 
 class Doorman:

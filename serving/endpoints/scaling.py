@@ -90,7 +90,8 @@ def _observed(load: Load, memory: Memory, rules: ScaleRules) -> Memory:
 
 def _pressed(load: Load, level: float, wanted: int, rules: ScaleRules) -> bool:
     # Workers that were asked for and still start are counted as if they carried their part already.
-    busy = level >= FULL * wanted or (_waits(load, rules) and load.serving >= wanted)
+    full = level >= FULL * wanted and load.in_flight >= wanted  # the level remembers a burst that is over
+    busy = full or (_waits(load, rules) and load.serving >= wanted)
     return busy and wanted < rules.most
 
 

@@ -84,7 +84,8 @@ async def ready(app: Any) -> bool:
             status = message["status"]
 
     path = "/readyz"
-    scope: dict[str, Any] = {"type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "GET", "scheme": "http"}
+    scope: dict[str, Any] = {"type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "GET"}
+    scope |= {"scheme": "http"}
     scope |= {"path": path, "raw_path": path.encode(), "query_string": b"", "root_path": "", "headers": []}
     scope |= {"client": ("127.0.0.1", 0), "server": ("127.0.0.1", 0)}
     await app(scope, receive, send)
