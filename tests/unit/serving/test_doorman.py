@@ -57,6 +57,8 @@ def answer_of(door, caller, closed_s=None):
             part = caller.recv(4096)
         except BlockingIOError:
             continue
+        except ConnectionResetError:
+            return said.decode()
         if not part:
             return said.decode()
         said += part
