@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
 from tenshot.automl.bundle import Base, Input, Manifest, Suppression, write_manifest
-from tenshot.automl.predictor import RUNTIMES, Predictor, letterbox_geometry, prepare, suppress
+from tenshot.automl.predictor import FITS, RUNTIMES, Predictor, letterbox_geometry, prepare, suppress
 from tenshot.automl.scores import Calibration
 from tenshot.projects.errors import BundleError
 from tenshot.projects.status import Task
@@ -74,6 +74,17 @@ class TestPrepare:
             spec = Input(16, 16, fit)  # type: ignore[arg-type]
             turned = prepare(np.ascontiguousarray(wide.transpose(1, 0, 2)), spec)
             np.testing.assert_allclose(turned, prepare(wide, spec).transpose(0, 2, 1), atol=1.01 / 255)
+
+    @pytest.mark.parametrize("fit", ["crop", "stretch", "letterbox"])
+    def test_values_are_those_of_the_arithmetic_to_the_last_bit(self, fit) -> None:
+        spec = Input(32, 32, fit, 0.89, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+        image = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
+        fitted = FITS[fit](image, spec).astype(np.float32) / 255.0
+        normal = (fitted - np.array(spec.mean, np.float32)) / np.array(spec.std, np.float32)
+        found = prepare(image, spec)
+        assert found.dtype == np.float32
+        assert found.flags.c_contiguous
+        np.testing.assert_array_equal(found, normal.transpose(2, 0, 1))
 
     def test_channels_mean_and_spread(self) -> None:
         red = np.zeros((4, 4, 3), np.uint8)
