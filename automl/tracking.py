@@ -24,7 +24,7 @@ from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.tracking import MlflowClient
-from mlflow.types import ColSpec, DataType, Schema
+from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 from mlflow.utils import logging_utils
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -261,3 +261,23 @@ def _quiet() -> None:
     logging_utils.disable_logging()
     for name in ("mlflow", "alembic", "mlflow.utils.environment", "mlflow.models.model", "mlflow.tracking"):
         logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def write_portable_model(directory: Path, loader: str, data: Path, code: Path, requirements: Sequence[str]) -> None:
+    """An MLflow model in the empty or missing `directory` that needs no Tenshot: the module `loader`, whose file is
+    `code`, loads it from a copy of the folder `data`. Raises StoreError."""
+    _quiet()
+    params = ParamSchema([ParamSpec("min_confidence", DataType.double, -1.0)])
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            mlflow.pyfunc.save_model(
+                str(directory),
+                loader_module=loader,
+                data_path=str(data),
+                code_paths=[str(code)],
+                signature=ModelSignature(SIGNATURE.inputs, SIGNATURE.outputs, params),
+                pip_requirements=[f"mlflow=={mlflow.__version__}", *requirements],
+            )
+    except (MlflowException, OSError) as error:
+        raise StoreError(f"MLflow could not write its model into {directory}: {error}") from error

@@ -48,6 +48,7 @@ VERBS: dict[str, Verb] = {
     "endpoints": Verb("tenshot.serving.commands:endpoints", "List the endpoints that exist.", _SERVE),
     "logs": Verb("tenshot.serving.commands:logs", "Show what an endpoint wrote.", _SERVE),
     "predict": Verb("tenshot.serving.commands:predict", "Find labels and boxes in images.", _SERVE),
+    "export": Verb("tenshot.serving.exporting.commands:export", "Write a version to run without Tenshot.", _SERVE),
     "bench": Verb("tenshot.serving.benching.commands:bench", "Measure how fast an endpoint answers.", _SERVE),
     "usage": Verb("tenshot.projects.metering.commands:usage", "Show the ledger: what was used, what it costs.", _CARE),
     "budget": Verb("tenshot.projects.metering.commands:budget", "Set, list and remove what projects may cost.", _CARE),

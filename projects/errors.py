@@ -27,6 +27,7 @@
     │   └── JobCancelled
     ├── BundleError               a model version's files: missing, damaged, of another format
     ├── EndpointError             an endpoint that did not start, answer or stop
+    ├── ExportError               an export that does not run or does not answer as its version does
     └── MissingDependencyError    an optional part of Tenshot is not installed
 
 The message says what was got and what was expected; the hint says the way out. `code` is what `--json` prints; the
@@ -195,6 +196,10 @@ class BundleError(TenshotError):
 
 
 class EndpointError(TenshotError):
+    pass
+
+
+class ExportError(TenshotError):
     pass
 
 

@@ -17,6 +17,7 @@ SEAMS = [
     pytest.param("automl/base/sources", "tenshot.automl.base.sources:SOURCES", id="sources of weights"),
     pytest.param("automl/libraries", "tenshot.automl.libraries:LIBRARIES", id="libraries of models"),
     pytest.param("projects/metering/sinks", "tenshot.projects.metering.sinks:SINKS", id="sinks"),
+    pytest.param("serving/exports", "tenshot.serving.exports:EXPORTS", id="exports"),
 ]
 """Folder with a file for each row, table."""
 
