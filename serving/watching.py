@@ -128,7 +128,7 @@ def drift_table(ref: str, hours: list[tuple[int, Drift]]) -> list[Any]:
         worst = found.worst
         grid.add_row(
             minute_text(at), str(found.images), _number(found.distance, ".2f"), _bar(found.distance),
-            _number(worst and worst.shift, "+.1f"), Text(str(found.verdict), _style(found)),
+            _number(worst.shift if worst else None, "+.1f"), Text(str(found.verdict), _style(found)),
         )  # fmt: skip
     return [grid, f"distance by the hour: {sparkline([found.distance for _, found in hours])} (0 to 1)"]
 

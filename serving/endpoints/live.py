@@ -171,7 +171,7 @@ def read_sample(folder: Path, at: float) -> Sample:
 
     if not folder.is_dir():
         return Sample(at)
-    collector = MultiProcessCollector(CollectorRegistry(), path=str(folder))
+    collector: Any = MultiProcessCollector(CollectorRegistry(), path=str(folder))  # type: ignore[no-untyped-call]
     try:
         metrics = {metric.name: metric.samples for metric in collector.collect()}
     except (OSError, ValueError, KeyError):  # a file that is being made

@@ -49,16 +49,23 @@ class VersionService(Service[Any]):
     def to_asgi(self, is_main: bool = True) -> Any:
         from _bentoml_impl.server.app import ServiceAppFactory
 
-        from tenshot.serving.endpoints.gate import Gate
+        from tenshot.serving.endpoints.batching import Batcher
+        from tenshot.serving.endpoints.gate import Gate, overloaded
         from tenshot.serving.endpoints.tracing import Traced
         from tenshot.serving.endpoints.web import Web
 
         self.inject_config()
         factory = ServiceAppFactory(self, is_main=is_main)
 
+        batcher = Batcher(
+            lambda batch: bentoml.get_current_service().run(batch),
+            most=CONFIG.max_batch_size,
+            longest_s=CONFIG.max_latency_ms / 1000,
+            overdue=lambda: overloaded(CONFIG.max_in_flight),
+        )
+
         async def infer(array: Any) -> Any:
-            # The same call that BentoML's own route makes: the adaptive batcher, without a trip through HTTP and JSON.
-            return await WATCH.infer(lambda given: factory.batch_infer("infer", (given,), {}), array)
+            return await WATCH.infer(batcher, array)
 
         ref = ref_of(Path(BUNDLE))
         measures = measures_of(ref)
@@ -114,6 +121,9 @@ class ModelVersion:
     )
     def infer(self, batch: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]  # BentoML reads the plain type
         """[N, 3, H, W] float32 → the network's output. Closed to the network; see `gate`."""
+        return self.run(batch)
+
+    def run(self, batch: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
         with WATCH.running(), self.measures.run(len(batch)):
             return self.predictor.network(batch)
 

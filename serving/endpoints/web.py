@@ -1,7 +1,7 @@
 """POST /predict, the OpenAPI document and its page: the routes that an endpoint adds to BentoML's.
 
 Decoding and resizing run in threads outside the batch, so that a slow image holds up nobody; only the network's inputs,
-all of one shape, go through BentoML's adaptive batcher.
+all of one shape, are put together (batching.py).
 """
 
 from __future__ import annotations
@@ -11,15 +11,13 @@ import json
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from functools import partial
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import anyio
-import anyio.to_thread
 import numpy as np
 from numpy.typing import NDArray
 from starlette.applications import Starlette
@@ -32,7 +30,7 @@ from tenshot.datasets.images import decode
 from tenshot.projects.errors import ImageError, RequestError, TenshotError
 from tenshot.projects.status import Task
 from tenshot.serving.endpoints.bodies import Ask, Upload, parse
-from tenshot.serving.endpoints.gate import RETRY_AFTER_S, overloaded
+from tenshot.serving.endpoints.gate import RETRY_AFTER_S
 from tenshot.serving.endpoints.openapi import PAGE, document
 from tenshot.serving.endpoints.tracing import KEY, TRACE, Trace
 
@@ -45,7 +43,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 Infer = Callable[[NDArray[np.float32]], Awaitable[NDArray[np.float32]]]
-"""[1, 3, H, W] → [1, …] through the adaptive batcher. Raises when the batcher gives the input up."""
+"""[1, 3, H, W] → [1, …] through the batcher (batching.py). Raises RequestError 503 if it does not come round to it."""
 DECODERS = 2
 """Images decoded at once: bounds the memory that photos at the size limit can take together."""
 KEPT_BYTES = 256 << 20
@@ -88,7 +86,8 @@ class Web:
         self.config = config
         self.measures = measures
         self.recorder = recorder
-        self._decoders: anyio.CapacityLimiter | None = None
+        # Threads of our own: a call costs less than with anyio's, and a caller who goes away does not wait for it.
+        self._decoders = ThreadPoolExecutor(DECODERS, "decode")
         self._kept_bytes = 0
 
     def app(self) -> Starlette:
@@ -107,7 +106,7 @@ class Web:
             self.recorder.start()
         yield
         if self.recorder:
-            await anyio.to_thread.run_sync(self.recorder.stop)
+            await asyncio.to_thread(self.recorder.stop)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """POST /predict as plain ASGI."""
@@ -175,15 +174,19 @@ class Web:
         if self.config.journal:
             from tenshot.projects.metering import journal
 
-            journal.append(Path(self.config.journal), "predict", images, time.time(), key)
+            try:
+                journal.append(Path(self.config.journal), "predict", images, time.time(), key)
+            except OSError as error:  # what cannot be counted is not answered: nobody could say later what was used
+                log.error("an answer cannot be counted: %s", error)
+                raise RequestError(
+                    503, "CannotCount", "the endpoint cannot write down what it does", hint="try again later"
+                ) from None
 
     async def _entry(self, upload: Upload, ask: Ask) -> Observation | ImageError:
-        if self._decoders is None:
-            self._decoders = anyio.CapacityLimiter(DECODERS)
-        predictor = self.predictor()
+        predictor, loop = self.predictor(), asyncio.get_running_loop()
         asked = time.perf_counter()
         try:
-            found = await anyio.to_thread.run_sync(partial(self._decode, upload, predictor), limiter=self._decoders)
+            found = await loop.run_in_executor(self._decoders, self._decode, upload, predictor)
         except ImageError as error:
             return error
         self.measures.decoded(found.began - asked, found.seconds)
@@ -198,7 +201,7 @@ class Web:
                 return predictor.observe(seen, image_hw, min_confidence=ask.min_confidence, max_results=ask.max_results)
 
             if predictor.manifest.task is Task.DETECTION:  # suppression takes milliseconds, not microseconds
-                return await anyio.to_thread.run_sync(read, limiter=self._decoders)
+                return await loop.run_in_executor(self._decoders, read)
             return read()
 
     def _decode(self, upload: Upload, predictor: Predictor) -> _Decoded:
@@ -224,15 +227,10 @@ class Web:
             self._kept_bytes -= size
 
     async def _infer(self, array: NDArray[np.float32]) -> NDArray[np.float32]:
-        from bentoml.exceptions import ServiceUnavailable
-
         asked = time.perf_counter()
-        try:
-            row = np.asarray((await self.infer(array))[0], np.float32)
-            self.measures.inferred(time.perf_counter() - asked)
-            return row
-        except ServiceUnavailable:
-            raise overloaded(self.config.max_in_flight) from None
+        row = np.asarray((await self.infer(array))[0], np.float32)
+        self.measures.inferred(time.perf_counter() - asked)
+        return row
 
 
 async def _in_time(body: Awaitable[bytes]) -> bytes:

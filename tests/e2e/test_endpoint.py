@@ -181,7 +181,7 @@ def test_batches_are_answered_in_order(running):
         answers = list(pool.map(lambda want: post(running[1], picture(want[0])), wanted))
     assert [a.json()["images"][0]["labels"][0]["name"] for a in answers] == [name for _, name in wanted]
     metrics = running[1].get("/metrics").text
-    assert "bentoml_service_adaptive_batch_size" in metrics
+    assert "tenshot_batch_size_bucket" in metrics
 
 
 def test_detector(tmp_path):
