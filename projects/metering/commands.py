@@ -47,7 +47,7 @@ def usage_show(
     """Show what was used and what it costs, hour by hour."""
     if context.invoked_subcommand:
         return
-    from tenshot.projects.metering import charts, drawing, ledger, views
+    from tenshot.projects.metering import charts, drawing, ledger, notices, views
 
     if chart:
         drawing.check(chart)
@@ -61,7 +61,7 @@ def usage_show(
         console.notice(f"wrote {chart}")
     if csv and not to_stdout:
         _write(csv, views.account_csv(found))
-    tell_budgets(workspace)
+    notices.tell_budgets(workspace)
     if to_stdout:
         sys.stdout.write(views.account_csv(found))
         return
@@ -172,16 +172,6 @@ def budget_remove(name: Name) -> None:
     removed = Workspace.current().store.remove_budget(name)
     text = f"removed the budget of {name}" if removed else f"{name} has no budget"
     console.emit({"removed": name if removed else None}, lambda: text)
-
-
-def tell_budgets(workspace: Workspace) -> None:
-    """A notice for every mark that a budget reached and that nobody was told yet."""
-    from tenshot.projects.metering import budgets
-
-    if console.mode.json:  # nobody would read it
-        return
-    for text in budgets.warnings(workspace, budgets.standings(workspace, clock.now()), "people"):
-        console.notice(f"budget: {text}")
 
 
 def _span(start: str | None, end: str | None, zone: str | None) -> dict[str, Any]:

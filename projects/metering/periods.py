@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from typing import Literal, NamedTuple
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from tenshot.projects.errors import UsageError, did_you_mean
 
@@ -30,12 +30,13 @@ def zone(name: str | None) -> tzinfo:
     """The zone of this name in the IANA database (`Europe/Berlin`); UTC for None. Raises UsageError."""
     if name is None or name.upper() == "UTC":
         return UTC
-    if name not in (known := available_timezones()):
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):  # OSError: the name of a folder of zones
         raise UsageError(
             f"unknown time zone {name!r}; expected a name as in the IANA database",
-            hint=did_you_mean(name, known) or "for instance Europe/Berlin",
-        )
-    return ZoneInfo(name)
+            hint=did_you_mean(name, available_timezones()) or "for instance Europe/Berlin",
+        ) from None
 
 
 def containing(at: float, period: Period, tz: tzinfo) -> Span:

@@ -192,7 +192,8 @@ def _load(source: Traversable) -> PriceList:
 
 
 def _as_settings_error(source: str, error: ValidationError) -> SettingsError:
-    first = error.errors()[0]
+    # A key that is mistyped is one that is missing, too; its name says more.
+    first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
     dotted = ".".join(str(part) for part in first["loc"]) or "the file"
     form = "configs/prices.yaml in the package shows the form"
     if first["type"] == "extra_forbidden":

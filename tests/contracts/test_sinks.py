@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from tenshot.projects.metering import ledger
 from tenshot.projects.metering.sinks import SINKS, Sink
@@ -57,3 +59,52 @@ class TestJsonLines:
         store.close_meter("m", at=5.0)
         ledger.account(workspace)
         assert self.lines(workspace) == ["a", "m"]
+
+    def test_key_and_bill_are_written(self, sink: Sink, workspace: Workspace) -> None:
+        sink.write([UsageRecord("a", "image", "p", 1, "predict", 2.0, 5.0, 5.0, "ak-1", False)])
+        (line,) = (workspace.home / "usage.jsonl").read_text("utf-8").splitlines()
+        assert (json.loads(line)["key"], json.loads(line)["billed"]) == ("ak-1", False)
+
+
+class TestPrometheus:
+    @pytest.fixture
+    def sink(self, workspace: Workspace) -> Sink:
+        return SINKS.get("prometheus")(workspace)
+
+    def values(self, workspace: Workspace) -> dict[str, float]:
+        """Read as Prometheus reads it."""
+        families = text_string_to_metric_families((workspace.home / "usage.prom").read_text("utf-8"))
+        return {
+            f"{sample.name} {sample.labels['project']} {sample.labels['billed']}": sample.value
+            for family in families
+            for sample in family.samples
+        }
+
+    def test_counters_only_grow(self, sink: Sink, workspace: Workspace) -> None:
+        odd = 'a "b" \\ c\nd'
+        sink.write([image("a", 2.0), UsageRecord("u", "image", "é", 1, "predict", 3.0, 1.0, 1.0, "", False)])
+        sink.write([UsageRecord("o", "image", odd, None, "predict", 4.0, 1.0, 1.0)])
+        assert self.values(workspace) == {
+            "tenshot_usage_total é true": 2.0,
+            "tenshot_usage_total é false": 3.0,
+            f"tenshot_usage_total {odd} true": 4.0,
+        }
+        type(sink)(workspace).write([image("a", 2.0), image("b"), image("c", -1.5)])
+        found = self.values(workspace)
+        assert found["tenshot_usage_total é true"] == 3.0
+        assert found["tenshot_usage_corrected_total é true"] == 1.5
+
+    def test_lost_file_is_written_again(self, sink: Sink, workspace: Workspace) -> None:
+        sink.write([image("a", 2.0)])
+        (workspace.home / "usage.prom").unlink()
+        assert sink.write([]) == 0
+        assert self.values(workspace) == {"tenshot_usage_total é true": 2.0}
+
+    def test_many_writers(self, workspace: Workspace) -> None:
+        def write(turn: int) -> int:
+            return SINKS.get("prometheus")(workspace).write([image(str(turn // 2))])
+
+        with ThreadPoolExecutor(4) as pool:
+            assert sum(pool.map(write, range(20))) == 10
+        assert self.values(workspace) == {"tenshot_usage_total é true": 10.0}
+        assert list(workspace.home.glob("*.tmp")) == []

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +27,7 @@ from tenshot.projects.errors import (
     TenshotError,
     VersionNotFound,
 )
-from tenshot.projects.records import DatasetVersion, Endpoint, Job, ModelVersion, UsageRecord
+from tenshot.projects.records import Budget, DatasetVersion, Endpoint, Job, ModelVersion, UsageRecord
 from tenshot.projects.status import JobStatus, ProjectStatus, Task, VersionStatus
 from tenshot.projects.store import Store
 from tenshot.projects.stores.sql import SqlStore
@@ -551,6 +553,50 @@ class TestMetering:
         assert [(record.quantity, record.end) for record in store.usage()] == [(2.0, 101.0)]
         assert store.open_meters() == []
 
+    @pytest.mark.parametrize("billed", [True, False])
+    def test_first_close_says_whether_it_is_billed(self, store: Store, billed: bool) -> None:
+        self.opened(store)
+        store.close_meter("m", at=101.0, billed=billed)
+        store.close_meter("m", at=101.0, billed=not billed)
+        assert [record.billed for record in store.usage()] == [billed]
+
+    def test_key_and_bill_of_a_record(self, store: Store) -> None:
+        record = UsageRecord("a", "image", "p", 1, "predict", 2.0, 5.0, 5.0, "ak-1", False)
+        store.add_usage([record])
+        assert store.usage() == [record]
+
+    def test_correction_keeps_its_reason(self, store: Store) -> None:
+        store.add_usage([images("a", quantity=5.0)])
+        store.add_correction(images("c", quantity=-2.0), reason="counted twice", at=9.0)
+        assert [record.quantity for record in store.usage()] == [5.0, -2.0]
+        (event,) = store.events()
+        assert (event.noun, event.subject, event.message, event.at) == ("usage", "c", "counted twice", 9.0)
+        with pytest.raises(AlreadyExists):
+            store.add_correction(images("c", quantity=-2.0), reason="again", at=10.0)
+        assert len(store.events()) == 1
+
+    def test_usage_is_never_changed(self, store: Store, url: str) -> None:
+        """The database itself refuses it, whatever the store is asked to do."""
+        if not url.startswith("sqlite"):
+            pytest.skip("the rule is written for SQLite")
+        with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as database:
+            for change in ("UPDATE", "DELETE"):
+                database.execute(
+                    f"CREATE TRIGGER no_{change} BEFORE {change} ON usage BEGIN SELECT RAISE(ABORT, 'rewritten'); END"
+                )
+            database.commit()
+        store.create_project("p", Task.DETECTION, at=1.0)
+        self.opened(store)
+        store.beat_meter("m", at=110.0)
+        store.close_meter("m", at=None)
+        store.close_meter("m", at=500.0, billed=False)
+        store.add_usage([images("a"), images("a", quantity=9.0)])
+        store.add_usage([images("a", quantity=3.0)])
+        store.add_usage_from("j", 0, 10, [images("a", quantity=4.0), images("b")])
+        store.add_correction(images("c", quantity=-1.0), reason="wrong", at=1.0)
+        store.delete_project("p", at=2.0)
+        assert {record.id: record.quantity for record in store.usage()} == {"m": 20.0, "a": 1.0, "b": 1.0, "c": -1.0}
+
     def test_unknown_meter_is_nothing(self, store: Store) -> None:
         store.beat_meter("x", at=1.0)
         store.close_meter("x", at=1.0)
@@ -598,6 +644,41 @@ class TestMetering:
         store.beat_meter("m", at=110.0)
         assert len(store.usage(start=105.0, end=106.0)) == 1
         assert store.usage(start=110.0) == []
+
+
+class TestBudgets:
+    @pytest.fixture(autouse=True)
+    def project(self, store: Store) -> None:
+        store.create_project("p", Task.DETECTION, at=1.0)
+
+    def test_set_again_takes_the_place_and_forgets_what_was_told(self, store: Store) -> None:
+        store.put_budget(Budget("p", 20.0, "month", False, 1.0))
+        store.add_warnings("p", ["2026-11:80"])
+        store.put_budget(second := Budget("p", 40.0, "day", True, 2.0))
+        assert store.budgets() == [second]
+
+    def test_of_no_project(self, store: Store) -> None:
+        with pytest.raises(ProjectNotFound):
+            store.put_budget(Budget("q", 20.0, "month", False, 1.0))
+        assert store.budgets() == []
+
+    def test_mark_is_given_once(self, store: Store) -> None:
+        assert store.add_warnings("p", ["a"]) == []
+        store.put_budget(Budget("p", 20.0, "month", False, 1.0))
+        assert store.add_warnings("p", ["a", "b", "a"]) == ["a", "b"]
+        assert store.add_warnings("p", ["b", "c"]) == ["c"]
+        assert store.budgets()[0].warned == ("a", "b", "c")
+
+    def test_removed(self, store: Store) -> None:
+        store.put_budget(Budget("p", 20.0, "month", False, 1.0))
+        assert store.remove_budget("p")
+        assert not store.remove_budget("p")
+        assert store.budgets() == []
+
+    def test_goes_with_its_project(self, store: Store) -> None:
+        store.put_budget(Budget("p", 20.0, "month", False, 1.0))
+        store.delete_project("p", at=2.0)
+        assert store.budgets() == []
 
 
 class TestEvents:

@@ -108,9 +108,19 @@ def test_every_format_is_described() -> None:
     assert [name for name in FORMATS if not re.search(rf"^## .*`{re.escape(name)}`", text, re.MULTILINE)] == []
 
 
-@pytest.mark.parametrize("unit", ["inference_unit_second", "training_second", "image"])
-def test_every_priced_unit_is_described(unit: str) -> None:
-    assert f"`{unit}`" in (DOCS / "usage.md").read_text("utf-8")
+def test_every_priced_unit_is_described() -> None:
+    import yaml
+
+    text = (DOCS / "usage.md").read_text("utf-8")
+    units = yaml.safe_load((ROOT / "configs" / "prices.yaml").read_text("utf-8"))["units"]
+    assert [unit for unit in units if f"`{unit}`" not in text] == []
+
+
+def test_every_sink_is_described() -> None:
+    from tenshot.projects.metering.sinks import SINKS
+
+    text = (DOCS / "usage.md").read_text("utf-8")
+    assert [name for name in SINKS if f"| `{name}` |" not in text] == []
 
 
 def anchors(page: Path) -> set[str]:

@@ -17,7 +17,7 @@ def work_forever(context: JobContext) -> None:
     signal.pause()
 
 
-def count_images(workspace: Workspace) -> None:
+def count_images(workspace: Workspace, key: str = "") -> None:
     """Append to a journal as fast as possible."""
     folder = workspace.endpoint_dir("p", 1)
     folder.mkdir(parents=True, exist_ok=True)
@@ -25,12 +25,21 @@ def count_images(workspace: Workspace) -> None:
     done = 0
     while True:
         done += 1
-        journal.append(journal.path_in(folder), "predict", 1, 1000.0 + done)
+        journal.append(journal.path_in(folder), "predict", 1, 1000.0 + done, key)
         print(done, flush=True)
+
+
+def collect_forever(workspace: Workspace) -> None:
+    _ = workspace.store
+    print("working", flush=True)
+    while True:
+        journal.collect(workspace.store, workspace.home / "endpoints")
 
 
 if __name__ == "__main__":
     if sys.argv[1] == "run":
         run_job(Workspace.current(), None, ["train"], {"train": work_forever})
+    elif sys.argv[1] == "collect":
+        collect_forever(Workspace.current())
     else:
-        count_images(Workspace.current())
+        count_images(Workspace.current(), *sys.argv[2:])

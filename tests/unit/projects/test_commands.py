@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tenshot.projects import cli, doctor
+from tenshot.projects import cli, clock, doctor
 from tenshot.projects.doctor import Finding
 from tenshot.projects.errors import TenshotError
 from tenshot.projects.metering import journal
@@ -206,6 +206,110 @@ class TestUsage:
 
     def test_nothing_used(self, read: Any) -> None:
         assert "nothing was used" in read("usage", "--from", "2030-01-01")
+
+    def test_by_day_of_a_zone(self, workspace: Workspace, ask: Any) -> None:
+        record = UsageRecord("z", "image", "p", 1, "predict", 7.0, HOUR + 43_200.0, HOUR + 43_200.0, "ak-1")
+        workspace.store.add_usage([record])
+        _, document = ask("usage", "--by", "day", "--zone", "Europe/Berlin", "--from", "2026-11-18")
+        assert document["zone"] == "Europe/Berlin"
+        days = {(row["from"][:10], row["unit"]): row["quantity"] for row in document["rows"]}
+        assert days == {
+            ("2026-11-18", "image"): 500.0, ("2026-11-18", "inference_unit_second"): 20.0, ("2026-11-19", "image"): 7.0,
+        }  # fmt: skip
+        _, document = ask("usage", "--by", "key")
+        assert {row["key"] for row in document["rows"]} == {"", "ak-1"}
+
+    def test_unknown_zone(self, ask: Any) -> None:
+        status, document = ask("usage", "--zone", "Europe/Berln")
+        assert (status, document["error"]["code"]) == (2, "UsageError")
+        assert "Europe/Berlin" in document["error"]["hint"]
+
+    def test_not_billed_is_shown(self, workspace: Workspace, ask: Any, read: Any) -> None:
+        start = float(HOUR)
+        workspace.store.add_usage([UsageRecord("f", "image", "p", 1, "x", 9.0, start, start, "", False)])
+        _, document = ask("usage", "--by", "project")
+        assert [(row["billed"], row["cost"]) for row in document["rows"] if row["unit"] == "image"] == [
+            (True, 0.5),
+            (False, 0.0),
+        ]
+        assert "– not billed" in read("usage")
+
+    def test_csv(self, tmp_path: Path, read: Any, ask: Any) -> None:
+        lines = read("usage", "--by", "project", "--csv", "-").splitlines()
+        assert lines[0].startswith("from,to,project,version,operation,key,unit,billed,quantity,cost,currency")
+        assert lines[1] == ",,p,,,,image,true,500.0,0.5,EUR,"
+        read("usage", "--by", "project", "--csv", str(tmp_path / "x.csv"))
+        assert (tmp_path / "x.csv").read_text("utf-8").splitlines() == lines
+        assert ask("usage", "--csv", "-")[1]["error"]["code"] == "UsageError"
+
+    def test_bars_and_chart(self, tmp_path: Path, read: Any, ask: Any) -> None:
+        assert "█" in read("usage", "--by", "project", "--bars")
+        assert ask("usage", "--by", "hour", "--chart", str(tmp_path / "x.svg"))[0] == 0
+        assert (tmp_path / "x.svg").read_text("utf-8").startswith("<svg")
+        status, document = ask("usage", "--chart", str(tmp_path / "x.gif"))
+        assert (status, document["error"]["code"]) == (2, "UnknownNameError")
+
+    def test_records_and_corrections(self, workspace: Workspace, ask: Any, read: Any) -> None:
+        _, document = ask("usage", "records")
+        images = next(record for record in document["records"] if record["unit"] == "image")
+        status, made = ask("usage", "correct", images["id"], "--reason", "a test ran wild", "--quantity", "100")
+        assert (status, made["quantity"], made["reason"]) == (0, -100.0, "a test ran wild")
+        assert ask("usage", "correct", images["id"], "--reason", "the rest, too")[1]["quantity"] == -400.0
+        for words in (["--reason", "once more"], ["--quantity", "1", "--reason", ""]):
+            assert ask("usage", "correct", images["id"], *words)[1]["error"]["code"] == "UsageError"
+        _, document = ask("usage", "--by", "operation")
+        assert {row["operation"]: row["quantity"] for row in document["rows"]} == {"predict": 0.0, "serve": 20.0}
+        _, document = ask("usage", "records", "--corrections")
+        assert [record["reason"] for record in document["records"]] == ["a test ran wild", "the rest, too"]
+        assert "a test ran wild" in read("usage", "records", "--project", "p")
+        first = {record.id: record.quantity for record in workspace.store.usage()}[images["id"]]
+        assert first == 500.0, "the record itself stays as it was"
+
+    @pytest.mark.parametrize(
+        ("words", "code"),
+        [
+            pytest.param([], "UsageError", id="nothing"),
+            pytest.param(["x", "--reason", "r"], "RecordNotFound", id="no such record"),
+            pytest.param(["e", "--unit", "image", "--reason", "r"], "UsageError", id="both"),
+            pytest.param(["e", "--quantity", "21", "--reason", "r"], "UsageError", id="more than there was"),
+            pytest.param(["e", "--quantity", "-1", "--reason", "r"], "UsageError", id="negative"),
+            pytest.param(["e", "--quantity", "nan", "--reason", "r"], "UsageError", id="no number"),
+            pytest.param(["e"], "UsageError", id="no reason"),
+            pytest.param(
+                ["--project", "p", "--unit", "imagge", "--quantity", "1", "--reason", "r"], "SettingsError", id="unit"
+            ),
+            pytest.param(
+                ["--project", "q", "--unit", "image", "--quantity", "1", "--reason", "r"], "UsageError", id="project"
+            ),
+        ],
+    )
+    def test_wrong_corrections(self, workspace: Workspace, ask: Any, words: list[str], code: str) -> None:
+        assert ask("usage", "correct", *words)[1]["error"]["code"] == code
+        assert workspace.store.events() == []
+
+    def test_correction_of_a_project(self, ask: Any) -> None:
+        words = ["--project", "p", "--unit", "image", "--quantity", "200", "--reason", "goodwill"]
+        assert ask("usage", "correct", *words, "--at", "2026-11-18")[1]["from"] == "2026-11-18T00:00:00Z"
+        _, document = ask("usage", "--by", "project")
+        assert {row["unit"]: row["quantity"] for row in document["rows"]}["image"] == 300.0
+
+    def test_budgets(self, workspace: Workspace, ask: Any, capsys: Any) -> None:
+        at = clock.now()
+        workspace.store.create_project("b", Task.DETECTION, at=1.0)
+        workspace.store.add_usage([UsageRecord("now", "image", "b", 1, "x", 17_000.0, at, at)])
+        status, document = ask("budget", "set", "b", "20/month", "--stop")
+        assert (status, document["spent"], document["share"], document["stop"]) == (0, 17.0, 0.85, True)
+        assert [one["project"] for one in ask("budget", "list")[1]["budgets"]] == ["b"]
+        ask("usage")  # with --json nobody is told
+        for told in (1, 0):
+            assert cli.run(["usage"]) == 0
+            assert capsys.readouterr().err.count("budget: b has cost 17.00 of its budget of 20.00 EUR") == told
+        assert cli.run(["budget", "list"]) == 0
+        assert "85.0%" in capsys.readouterr().out
+        assert ask("budget", "set", "c", "20/month")[1]["error"]["code"] == "ProjectNotFound"
+        assert ask("budget", "set", "b", "lots")[1]["error"]["code"] == "UsageError"
+        assert ask("budget", "remove", "b")[1] == {"removed": "b"}
+        assert ask("budget", "remove", "b")[1] == {"removed": None}
 
     def test_mistake_in_the_prices(self, workspace: Workspace, ask: Any) -> None:
         (workspace.home / "prices.yaml").write_text("currency: EUR\nunits: {image: {price: cheap, per: 1, hosted: 1}}")

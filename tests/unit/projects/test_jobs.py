@@ -160,6 +160,23 @@ def test_training_is_metered(workspace: Workspace, queued: Job) -> None:
     assert workspace.store.open_meters() == []
 
 
+@pytest.mark.parametrize(
+    ("error", "billed"),
+    [
+        pytest.param(None, True, id="done"),
+        pytest.param(ValueError("no"), False, id="failed"),
+        pytest.param(JobCancelled("no"), False, id="cancelled"),
+    ],
+)
+def test_only_what_succeeds_is_billed(workspace: Workspace, queued: Job, error: Exception | None, billed: bool) -> None:
+    def handler(_: JobContext) -> None:
+        if error:
+            raise error
+
+    run(workspace, handler)
+    assert [used.billed for used in workspace.store.usage()] == [billed]
+
+
 def test_import_is_not_metered(workspace: Workspace) -> None:
     workspace.store.enqueue("import", "p", at=1.0)
     run_job(workspace, None, ["import"], {"import": nothing})
@@ -189,6 +206,7 @@ class TestReap:
         (used,) = workspace.store.usage()
         assert used.end == pytest.approx(last_beat, abs=5.0)  # the two are not written in one transaction
         assert 0.1 < used.quantity < 30
+        assert not used.billed
 
     def test_killed_job_can_be_taken_up(self, workspace: Workspace, queued: Job, worker: subprocess.Popen[str]) -> None:
         worker.kill()

@@ -58,6 +58,29 @@ def test_one_record_for_each_operation_and_minute(workspace: Workspace, path: Pa
     }
 
 
+def test_one_record_for_each_key(workspace: Workspace, path: Path) -> None:
+    odd = "a key. with/all%20 kinds\nof é"
+    for key in ("", "ak-1", odd, "ak-1", "k" * 200):
+        journal.append(path, "predict", 2, 1000.0, key)
+    collect(workspace)
+    found = {record.key: record.quantity for record in workspace.store.usage()}
+    assert found == {"": 2, "ak-1": 4, odd: 2, "k" * 128: 2}
+
+
+def test_lines_without_a_key_are_read(workspace: Workspace, path: Path) -> None:
+    path.write_text("\n0123456789abcdef 1000.000000 predict 3 .\n\n01234567ffffffff 1000.500000 predict 4 ak-1 .\n")
+    collect(workspace)
+    assert sorted((record.key, record.quantity) for record in workspace.store.usage()) == [("", 3.0), ("ak-1", 4.0)]
+
+
+def test_line_with_a_key_torn_anywhere_is_never_counted_wrong(workspace: Workspace, path: Path) -> None:
+    journal.append(path, "predict", 12, 1000.0, ". . .k.")
+    whole = path.read_bytes()
+    for cut in range(len(whole) - 1):
+        assert journal._records(whole[:cut] + b"\n", path) == []
+    assert [record.quantity for record in journal._records(whole, path)] == [12]
+
+
 def test_folder_that_is_no_endpoints_is_left_alone(workspace: Workspace, path: Path) -> None:
     other = workspace.home / "endpoints" / "p@copy"
     other.mkdir(parents=True)
@@ -155,3 +178,52 @@ def test_killed_while_it_counts(workspace: Workspace) -> None:
     collect(workspace)
     done = max([told, *whole])
     assert counted(workspace) in {done, done + 1}
+
+
+def test_killed_writers_and_killed_collectors(workspace: Workspace) -> None:
+    """Processes that write one journal are killed at any moment, torn lines are put between theirs, and of the
+    processes that collect one is killed again and again: what each writer said that it had written is counted, once."""
+    _ = workspace.store
+    folder = workspace.endpoint_dir("p", 1)
+    folder.mkdir(parents=True)
+    writers = [child("write", str(number)) for number in range(3)]
+    collectors = [child("collect"), child("collect")]
+    told = [0, 0, 0]
+    try:
+        for turn in range(6):
+            for number, writer in enumerate(writers):
+                told[number] = last_number(writer, told[number])
+            with journal.path_in(folder).open("ab") as stream:
+                stream.write(b"\n0123456789abcdef 1000.0 predict 9")
+            collectors[turn % 2].kill()
+            collectors[turn % 2].communicate()
+            collectors[turn % 2] = child("collect")
+    finally:
+        for process in [*writers, *collectors]:
+            process.kill()
+    for number, writer in enumerate(writers):
+        rest, _ = writer.communicate()
+        whole = [int(line) for line in rest.splitlines(keepends=True) if line.endswith("\n")]
+        told[number] = max([told[number], *whole])
+    for collector in collectors:
+        collector.communicate()
+    collect(workspace)
+    assert collect(workspace) == 0
+    found = dict.fromkeys("012", 0.0)
+    for record in workspace.store.usage():
+        found[record.key] += record.quantity
+    # At most the line that a writer had written and not yet told of is more.
+    assert all(found[str(number)] in {done, done + 1} for number, done in enumerate(told)), (found, told)
+
+
+def child(*words: str) -> subprocess.Popen[str]:
+    process = subprocess.Popen([sys.executable, str(CHILD), *words], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "working\n"
+    return process
+
+
+def last_number(writer: subprocess.Popen[str], before: int) -> int:
+    """Reads a few of the numbers that it says."""
+    assert writer.stdout is not None
+    return max([before, *(int(writer.stdout.readline()) for _ in range(60))])

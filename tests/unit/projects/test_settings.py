@@ -71,6 +71,31 @@ def test_default_prices_cost_nothing_and_know_the_hosted_service(tmp_path: Path)
     assert found.hosted_cost("inference_unit_second", 7200) == pytest.approx(8.0)
 
 
+def test_mistyped_key_of_a_price(tmp_path: Path) -> None:
+    (tmp_path / "prices.yaml").write_text(IMAGE + "{price: 1, per: 1, hosted: {price: 1, sorce: x}}")
+    with pytest.raises(SettingsError, match=r"units\.image\.hosted\.sorce") as caught:
+        prices.load(tmp_path)
+    assert "source" in caught.value.hint
+
+
+def test_shipped_prices_say_where_they_are_from(tmp_path: Path) -> None:
+    units = prices.load(tmp_path).units
+    assert set(units) >= {"image_group_1", "image_group_2", "video_minute", "stored_face_month", "liveness_session"}
+    assert all(price.meaning and price.short for price in units.values())
+    hosted = [price.hosted for price in units.values() if price.hosted]
+    assert hosted
+    assert all(one.name and one.source and one.date for one in hosted)
+
+
+def test_own_prices_need_not_say_what_units_are(tmp_path: Path) -> None:
+    (tmp_path / "prices.yaml").write_text(IMAGE + "{price: 1, per: 1, hosted: 1, short: pics}")
+    image = prices.load(tmp_path).units["image"]
+    assert (image.short, image.meaning) == ("pics", "images analysed by an endpoint")
+
+
+IMAGE = "currency: USD\nunits:\n  image: "
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -81,6 +106,14 @@ def test_default_prices_cost_nothing_and_know_the_hosted_service(tmp_path: Path)
         pytest.param("currency: USD\nunits: {}\nunit: {}", "unit: got", id="unknown key"),
         pytest.param("currency: [", "not valid YAML", id="yaml"),
         pytest.param("", "the file: got None", id="empty"),
+        pytest.param(IMAGE + "{prise: 1, per: 1, hosted: 1}", "unknown key units.image.prise", id="key of a unit"),
+        pytest.param(IMAGE + "{price: 1, per: 1, hosted: {prize: 1}}", "key units.image.hosted.prize", id="hosted"),
+        pytest.param(IMAGE + "{price: [{price: 1, until: 5}], per: 1, hosted: 1}", "price.0.until", id="key of a tier"),
+        pytest.param(IMAGE + "{price: [{price: 1}, {price: 2}], per: 1, hosted: 1}", "but the last", id="open tier"),
+        pytest.param(IMAGE + "{price: [{price: 1, units: 5}], per: 1, hosted: 1}", "holds the rest", id="closed tier"),
+        pytest.param(IMAGE + "{price: [], per: 1, hosted: 1}", "expected a number", id="no tier"),
+        pytest.param(IMAGE + "{price: .inf, per: 1, hosted: 1}", "units.image.price", id="endless"),
+        pytest.param(IMAGE + "{price: 1, per: 1, free: -1, hosted: 1}", "units.image.free", id="negative"),
     ],
 )
 def test_mistakes_in_prices(tmp_path: Path, text: str, message: str) -> None:
