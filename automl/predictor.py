@@ -341,8 +341,7 @@ def _openvino(directory: Path, threads: int) -> Network:
     try:
         core = openvino.Core()
         options: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
-        # Pinned, the first thread of every process sits on the first core, and two processes that could have a core each
-        # share one.
+        # Pinned, the first thread of each process sits on the first core, and two that could have a core each share one.
         options["ENABLE_CPU_PINNING"] = False
         if threads:
             options["INFERENCE_NUM_THREADS"] = threads
