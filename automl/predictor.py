@@ -341,7 +341,7 @@ def _openvino(directory: Path, threads: int) -> Network:
     try:
         core = openvino.Core()
         options: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
-        # Pinned, the first thread of each process sits on the first core, and two that could have a core each share one.
+        # Pinned, the first thread of each process sits on the first core, and two that could have one each share it.
         options["ENABLE_CPU_PINNING"] = False
         if threads:
             options["INFERENCE_NUM_THREADS"] = threads
