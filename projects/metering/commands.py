@@ -96,7 +96,7 @@ def usage_records(
         for record in workspace.store.usage(start=span["start"], end=span["end"])
         if project in (None, record.project) and (not corrections or record.id in reasons)
     ]
-    documents = [views.record_document(record, reasons.get(record.id)) for record in found]
+    documents = [views.record_document(record, reasons.get(record.id), span["zone"]) for record in found]
     console.emit({"records": documents}, lambda: views.record_table(found, reasons, price_list, span["zone"]))
 
 

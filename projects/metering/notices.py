@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tenshot.projects import clock, console
+from tenshot.projects.errors import SettingsError
 
 if TYPE_CHECKING:
     from tenshot.projects.workspace import Workspace
@@ -16,5 +17,9 @@ def tell_budgets(workspace: Workspace) -> None:
 
     if console.mode.json:  # nobody would read it
         return
-    for text in budgets.warnings(workspace, budgets.standings(workspace, clock.now()), "people"):
+    try:
+        told = budgets.warnings(workspace, budgets.standings(workspace, clock.now()), "people")
+    except SettingsError as error:  # prices that cannot be read are no reason to withhold what was asked for
+        told = [f"cannot be checked: {error.message}"]
+    for text in told:
         console.notice(f"budget: {text}")

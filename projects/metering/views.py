@@ -6,7 +6,7 @@ import csv
 import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import tzinfo
+from datetime import UTC, tzinfo
 from typing import TYPE_CHECKING, Any
 
 from rich.segment import Segment
@@ -14,9 +14,8 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
-from tenshot.projects.clock import iso
 from tenshot.projects.metering.bill import period_of
-from tenshot.projects.metering.periods import label
+from tenshot.projects.metering.periods import label, written
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions
@@ -123,19 +122,19 @@ def account_csv(account: Account) -> str:
     return stream.getvalue()
 
 
-def record_document(record: UsageRecord, reason: str | None) -> dict[str, Any]:
+def record_document(record: UsageRecord, reason: str | None, zone: tzinfo = UTC) -> dict[str, Any]:
     names = ("id", "unit", "project", "version", "operation", "key", "billed", "quantity")
-    spans = {"from": iso(record.start), "to": iso(record.end), "reason": reason}
+    spans = {"from": written(record.start, zone), "to": written(record.end, zone), "reason": reason}
     return {name: getattr(record, name) for name in names} | spans
 
 
 def record_table(records: Sequence[UsageRecord], reasons: dict[str, str], prices: PriceList, zone: tzinfo) -> Any:
     if not records:
         return "nothing was used in this time"
-    table = plain_table("record", "since", "project", "quantity", "unit", wraps="record")
+    table = plain_table("record", f"since ({zone})", "project", "quantity", "unit", wraps="record")
     for record in records:
         project = record.project if record.version is None else f"{record.project}@{record.version}"
-        since = (iso(record.start) or "")[:19].replace("T", " ")
+        since = written(record.start, zone)[:19].replace("T", " ")
         named = Text(record.id + (f"\n  {reasons[record.id]}" if record.id in reasons else ""))
         table.add_row(named, since, Text(project), quantity_text(record.quantity), short(prices, record.unit))
     return table

@@ -13,7 +13,7 @@ import pytest
 from tenshot.projects import cli, clock, doctor
 from tenshot.projects.doctor import Finding
 from tenshot.projects.errors import TenshotError
-from tenshot.projects.metering import journal
+from tenshot.projects.metering import journal, notices
 from tenshot.projects.records import UsageRecord
 from tenshot.projects.status import JobStatus, Task, VersionStatus
 from tenshot.projects.workspace import Workspace
@@ -308,6 +308,9 @@ class TestUsage:
         assert "85.0%" in capsys.readouterr().out
         assert ask("budget", "set", "c", "20/month")[1]["error"]["code"] == "ProjectNotFound"
         assert ask("budget", "set", "b", "lots")[1]["error"]["code"] == "UsageError"
+        (workspace.home / "prices.yaml").write_text("currency: [")
+        notices.tell_budgets(workspace)
+        assert "budget: cannot be checked" in capsys.readouterr().err
         assert ask("budget", "remove", "b")[1] == {"removed": "b"}
         assert ask("budget", "remove", "b")[1] == {"removed": None}
 
