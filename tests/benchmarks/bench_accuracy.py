@@ -111,6 +111,9 @@ def run(said: Said) -> int:
 
 
 def wanted(said: Said) -> Iterator[tuple[Wanted, int, str]]:
+    for method in _split(said.methods):
+        if method not in results.METHODS:
+            sys.exit(f"got the method {method!r}; expected some of {', '.join(results.METHODS)}")
     for seed in map(int, _split(said.seeds)):
         for row in results.rows(_split(said.only)):
             fitting = (OWN, *_baselines(task_of(said, row)))
