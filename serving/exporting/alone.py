@@ -98,10 +98,11 @@ class Alone:
             try:
                 _wait_ready(process, f"http://127.0.0.1:{port}", log)
                 break
-            except BaseException:
+            except BaseException as error:
                 _stop(process)
                 # Between finding a free port and listening on it somebody else may have taken it.
-                if not (left and "address already in use" in _words(log).lower()):
+                taken = isinstance(error, ExportError) and "address already in use" in _words(log).lower()
+                if not (left and taken):
                     raise
         try:
             yield Server(process.pid, f"http://127.0.0.1:{port}")

@@ -7,6 +7,7 @@ behind from one that is being made, and takes the first away.
 from __future__ import annotations
 
 import fcntl
+import glob
 import json
 import os
 import shutil
@@ -90,7 +91,7 @@ def _prefix(target: Path) -> str:
 
 def _sweep(target: Path) -> None:
     """Take away what killed exports to the same target left, and put back what one of them was about to replace."""
-    for left in target.parent.glob(f"{_prefix(target)}*"):
+    for left in target.parent.glob(f"{glob.escape(_prefix(target))}*"):
         with suppress(OSError):
             descriptor = os.open(left, os.O_RDONLY)
             try:

@@ -30,7 +30,7 @@ RUN pip install --no-cache-dir -r requirements.txt \\
  && groupadd --gid {user} app \\
  && useradd --uid {user} --gid {user} --no-create-home --shell /usr/sbin/nologin app
 
-COPY --chown=root:root --chmod=a=rX app/ ./
+COPY --chown=root:root --chmod=755 app/ ./
 USER {user}:{user}
 ENV PORT={port}
 EXPOSE {port}

@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 import shutil
+import tarfile
 from dataclasses import replace
 
 import pytest
@@ -17,6 +18,7 @@ from tenshot.projects.status import Task
 from tenshot.serving.exporting.form import Options
 from tenshot.serving.exporting.run import export
 from tenshot.serving.exports import EXPORTS
+from tenshot.serving.exports.docker import COMMAND
 
 KINDS = {
     "bento": "classifier-novelty",
@@ -65,6 +67,32 @@ def test_export(workspace, tmp_path, name):
     assert made.parity.confidence < 0.01
     assert seen
     check_folder(made.folder, read_manifest(workspace.bundle_dir("colours", 1)))
+    if name == "bento":
+        with tarfile.open(made.folder / "colours-1.bento") as archive:
+            packed = {member.removeprefix("./") for member in archive.getnames()}
+        assert packed >= {"bento.yaml", "src/predict.py", "src/card.json", "src/model.xml"}
+    if name == "docker":
+        check_dockerfile((made.folder / "Dockerfile").read_text("utf-8"))
+
+
+def check_dockerfile(text):
+    steps = [line.split(maxsplit=1) for line in text.replace("\\\n", " ").splitlines() if line and line[0] != "#"]
+    assert [step for step, _ in steps] == [
+        "FROM",
+        "ENV",
+        "WORKDIR",
+        "COPY",
+        "RUN",
+        "COPY",
+        "USER",
+        "ENV",
+        "EXPOSE",
+        "HEALTHCHECK",
+        "CMD",
+    ]
+    last = dict(steps)
+    assert last["USER"].partition(":")[0] not in ("root", "0")
+    assert json.loads(last["CMD"]) == list(COMMAND)
 
 
 def check_folder(folder, manifest):

@@ -80,6 +80,13 @@ def test_what_is_no_export_is_never_replaced(tmp_path, kind, force):
     assert "--force" not in raised.value.hint
 
 
+def test_a_name_that_looks_like_a_pattern(tmp_path):
+    target = tmp_path / "out[1]*"
+    killed(target, "writing")
+    make(target)
+    assert [path.name for path in tmp_path.iterdir()] == ["out[1]*"]
+
+
 def test_a_failure_leaves_nothing(tmp_path):
     with pytest.raises(ExportError), placing.making(tmp_path / "out", force=False) as made:
         (made / "half").write_text("")
