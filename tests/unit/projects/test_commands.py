@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tenshot.projects import cli, clock, doctor
+from tenshot.projects import cli, clock, console, doctor
 from tenshot.projects.doctor import Finding
 from tenshot.projects.errors import TenshotError
 from tenshot.projects.metering import journal, notices
@@ -293,7 +293,7 @@ class TestUsage:
         _, document = ask("usage", "--by", "project")
         assert {row["unit"]: row["quantity"] for row in document["rows"]}["image"] == 300.0
 
-    def test_budgets(self, workspace: Workspace, ask: Any, capsys: Any) -> None:
+    def test_budgets(self, workspace: Workspace, ask: Any, capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         at = clock.now()
         workspace.store.create_project("b", Task.DETECTION, at=1.0)
         workspace.store.add_usage([UsageRecord("now", "image", "b", 1, "x", 17_000.0, at, at)])
@@ -309,6 +309,7 @@ class TestUsage:
         assert ask("budget", "set", "c", "20/month")[1]["error"]["code"] == "ProjectNotFound"
         assert ask("budget", "set", "b", "lots")[1]["error"]["code"] == "UsageError"
         (workspace.home / "prices.yaml").write_text("currency: [")
+        monkeypatch.setattr(console.mode, "json", False)
         notices.tell_budgets(workspace)
         assert "budget: cannot be checked" in capsys.readouterr().err
         assert ask("budget", "remove", "b")[1] == {"removed": "b"}
