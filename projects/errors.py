@@ -9,12 +9,16 @@
     │   ├── DatasetNotFound
     │   ├── VersionNotFound
     │   ├── JobNotFound
-    │   └── RecordNotFound        a usage record
+    │   ├── RecordNotFound        a usage record
+    │   └── AccessKeyNotFound
     ├── ConflictError
     │   ├── AlreadyExists
     │   ├── IllegalTransition     a status change that the noun does not allow
     │   ├── ResourceInUse
     │   └── BudgetExceeded        what a project may cost in this period is used up
+    ├── AccessError               nobody, or everybody, could call an endpoint
+    │   ├── KeyFileError          the file that seals secrets: missing, exchanged, unreadable
+    │   └── CertificateError      files for TLS: missing, unreadable, not of one pair, expired
     ├── StoreError                the database cannot be reached, read or written
     ├── DataError                 what the user handed in is wrong
     │   ├── ImageError            one image: unreadable, too large, not an image
@@ -110,6 +114,11 @@ class RecordNotFound(NotFoundError):
     pass
 
 
+class AccessKeyNotFound(NotFoundError):
+    def __init__(self, key_id: str) -> None:
+        super().__init__(f"there is no access key {key_id!r}", hint="see: tenshot keys list", id=key_id)
+
+
 class ConflictError(TenshotError):
     pass
 
@@ -127,6 +136,18 @@ class ResourceInUse(ConflictError):
 
 
 class BudgetExceeded(ConflictError):
+    pass
+
+
+class AccessError(TenshotError):
+    pass
+
+
+class KeyFileError(AccessError):
+    pass
+
+
+class CertificateError(AccessError):
     pass
 
 

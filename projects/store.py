@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from tenshot.projects.records import (
+        AccessKey,
         Budget,
         DatasetVersion,
         Endpoint,
@@ -250,6 +251,24 @@ class Store(ABC):
     def add_warnings(self, project: str, marks: Iterable[str]) -> list[str]:
         """Remember that these marks of a budget were told; those of them that were not told before. Of many processes
         that ask at once exactly one is given a mark. Empty if there is no such budget."""
+
+    # Access keys --------------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def add_access_key(self, key: AccessKey) -> AccessKey:
+        """Raises AlreadyExists for an id that was ever used."""
+
+    @abstractmethod
+    def access_key(self, key_id: str) -> AccessKey:
+        """Revoked ones too. Raises AccessKeyNotFound."""
+
+    @abstractmethod
+    def access_keys(self) -> list[AccessKey]:
+        """All of them, revoked ones too, oldest first."""
+
+    @abstractmethod
+    def revoke_access_key(self, key_id: str, *, at: float) -> AccessKey:
+        """For good; doing it again keeps the first time. Raises AccessKeyNotFound."""
 
     # Events -------------------------------------------------------------------------------------------------------
 

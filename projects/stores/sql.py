@@ -7,13 +7,14 @@ from pathlib import Path
 from tenshot.projects.store import Store
 from tenshot.projects.stores.database import Database
 from tenshot.projects.stores.sql_budgets import Budgets
+from tenshot.projects.stores.sql_keys import Keys
 from tenshot.projects.stores.sql_ledger import Ledger
 from tenshot.projects.stores.sql_projects import Projects
 from tenshot.projects.stores.sql_versions import Versions
 from tenshot.projects.stores.sql_work import Work
 
 
-class SqlStore(Projects, Versions, Work, Ledger, Budgets, Store):
+class SqlStore(Projects, Versions, Work, Ledger, Budgets, Keys, Store):
     """Opens the database at `url`, makes or migrates its tables. A relative path of SQLite is one in `folder`.
 
     Raises StoreError if it cannot be reached or written, or if a newer Tenshot wrote it.

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from tenshot.projects.errors import (
+    AccessKeyNotFound,
     AlreadyExists,
     DatasetNotFound,
     IllegalTransition,
@@ -27,7 +28,7 @@ from tenshot.projects.errors import (
     TenshotError,
     VersionNotFound,
 )
-from tenshot.projects.records import Budget, DatasetVersion, Endpoint, Job, ModelVersion, UsageRecord
+from tenshot.projects.records import AccessKey, Budget, DatasetVersion, Endpoint, Job, ModelVersion, UsageRecord
 from tenshot.projects.status import JobStatus, ProjectStatus, Task, VersionStatus
 from tenshot.projects.store import Store
 from tenshot.projects.stores.sql import SqlStore
@@ -741,3 +742,38 @@ class TestSharing:
             store.add_usage_from("j", 0, 100, broken())
         assert store.usage() == []
         assert store.usage_offset("j") == 0
+
+
+class TestAccessKeys:
+    def test_are_kept_as_they_were_given(self, store: Store) -> None:
+        made = [store.add_access_key(access_key(f"TSAK{n}", created_at=float(-n), projects=("b", "a"))) for n in (1, 2)]
+        assert store.access_key("TSAK1") == made[0]
+        assert store.access_keys() == made[::-1], "oldest first"
+
+    def test_an_id_is_given_once(self, store: Store) -> None:
+        store.add_access_key(access_key("TSAK1"))
+        store.revoke_access_key("TSAK1", at=5.0)
+        with pytest.raises(AlreadyExists):
+            store.add_access_key(access_key("TSAK1", role="admin"))
+        assert store.access_key("TSAK1").role == "app"
+
+    def test_are_revoked_once_and_for_good(self, store: Store) -> None:
+        store.add_access_key(access_key("TSAK1"))
+        other = store.add_access_key(access_key("TSAK2"))
+        assert store.revoke_access_key("TSAK1", at=5.0).revoked_at == 5.0
+        assert store.revoke_access_key("TSAK1", at=6.0).revoked_at == 5.0
+        assert store.access_key("TSAK2") == other
+
+    def test_unknown_ones(self, store: Store) -> None:
+        assert store.access_keys() == []
+        for look in (store.access_key, lambda one: store.revoke_access_key(one, at=1.0)):
+            with pytest.raises(AccessKeyNotFound):
+                look("TSAK1")
+
+
+def access_key(identity: str, **changes: Any) -> AccessKey:
+    values: dict[str, Any] = {
+        "id": identity, "secret_sha256": "0" * 64, "secret_sealed": "x", "role": "app", "projects": (), "note": "",
+        "created_at": 1.0,
+    }  # fmt: skip
+    return AccessKey(**values | changes)
