@@ -118,15 +118,18 @@ def schedule_endpoint(
     clear: Annotated[bool, typer.Option("--clear", help="Be in service always.")] = False,
 ) -> None:
     """Have an endpoint in service at certain hours only; in between nothing runs and nothing is billed."""
-    from tenshot.serving.endpoints import control
+    from tenshot.projects.clock import now
+    from tenshot.serving.endpoints import control, schedule
 
     if clear is (hours is not None):
         raise UsageError(
             "expected either hours or --clear", hint='tenshot endpoints schedule NAME@V "mon-fri 8:00-18:00"'
         )
     endpoint = control.set_schedule(Workspace.current(), ref, hours or "")
-    said = f"is in service {endpoint.schedule}" if endpoint.schedule else "is in service always"
-    console.emit({"version": endpoint.ref, "schedule": endpoint.schedule}, lambda: f"{endpoint.ref} {said}")
+    week = schedule.hours_a_week(schedule.parse(endpoint.schedule), now()) if endpoint.schedule else 168.0
+    said = f"is in service {endpoint.schedule or 'always'}: {week:g} hours a week"
+    document = {"version": endpoint.ref, "schedule": endpoint.schedule, "hours_a_week": week}
+    console.emit(document, lambda: f"{endpoint.ref} {said}")
 
 
 @endpoints.command("wake-on-request")
@@ -145,9 +148,9 @@ def wake_on_request(
 @endpoints.command()
 def heal() -> None:
     """Bring back endpoints that were killed with everything that watched over them, by a restart of the machine too."""
-    from tenshot.serving.endpoints import control
+    from tenshot.serving.endpoints import control, healing
 
-    found = control.heal(Workspace.current())
+    found = healing.heal(Workspace.current())
     views = [view for view in control.endpoints(Workspace.current()) if view.ref in found]
     document = {"healed": [{"version": view.ref, "state": str(view.state), "message": view.message} for view in views]}
     console.emit(document, lambda: _endpoint_table(views) if views else "nothing was left behind")

@@ -32,6 +32,9 @@ class Field(IntEnum):
     WAITED_S = auto()
     """Seconds that inputs waited for the network, summed; `INFERRED` is how many there were."""
     INFERRED = auto()
+    LOOP_S = auto()
+    """Processor seconds of the thread that reads requests and writes answers: at one a second it is full, and requests
+    wait in their connections, where nobody counts them."""
     P95_S = auto()
     """Of the last few hundred answers: seconds from the last byte of the body to the first of the answer."""
     INFERRING_SINCE = auto()

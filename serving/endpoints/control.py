@@ -6,43 +6,33 @@ dead supervisors left behind.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import signal
-import socket
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import psutil
 
 from tenshot.projects.clock import iso, now
-from tenshot.projects.errors import EndpointError, IllegalTransition, UsageError
+from tenshot.projects.errors import EndpointError, UsageError
 from tenshot.projects.metering import budgets
 from tenshot.projects.processes import ProcessId, cores
 from tenshot.projects.status import IN_SERVICE, VersionStatus
 from tenshot.serving.endpoints import schedule
-from tenshot.serving.endpoints.books import close_meters
-from tenshot.serving.endpoints.decisions import may_return
-from tenshot.serving.endpoints.keeper import EXIT_TAKEN
+from tenshot.serving.endpoints.healing import bury, died, ended, heal, supervisor_of
 from tenshot.serving.endpoints.layout import EndpointFiles, tail
-from tenshot.serving.endpoints.listening import listen
+from tenshot.serving.endpoints.plan import Plan
 from tenshot.serving.endpoints.probe import answers
+from tenshot.serving.endpoints.starting import MARGIN_S, POLL_S, failure, locked, spawn_registered, wait
 
 if TYPE_CHECKING:
     from tenshot.projects.records import Endpoint, ModelVersion
     from tenshot.projects.workspace import Workspace
 
-POLL_S = 0.05
-MARGIN_S = 15.0
-"""What the supervisor itself may take beyond the times in the settings, on a busy machine."""
 LOG_LINES = 200
-REVIVE_S = 2.0
-"""How long to try to start an endpoint again whose supervisor was killed together with its keeper."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,40 +44,6 @@ class StartResult:
     started: bool
     """False: it was running, or somebody else was starting it."""
     endpoint: Endpoint
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """How an endpoint is to be started; see `start`."""
-
-    units: int
-    max_units: int
-    port: int
-    idle_stop_s: float | None
-    schedule: str = ""
-    wake_on_request: bool = False
-    restarts: int = 0
-    """That it has behind it."""
-
-    @classmethod
-    def of(cls, endpoint: Endpoint) -> Plan:
-        """As it was started, and once more."""
-        return cls(
-            endpoint.units,
-            endpoint.max_units or endpoint.units,
-            endpoint.port,
-            endpoint.idle_stop_s,
-            endpoint.schedule,
-            endpoint.wake_on_request,
-            endpoint.restarts + 1,
-        )
-
-    def words(self) -> list[str]:
-        """For the supervisor's command line."""
-        words = [f"--units={self.units}", f"--max-units={self.max_units}", f"--restarts={self.restarts}"]
-        words += [] if self.idle_stop_s is None else [f"--idle-stop-s={self.idle_stop_s}"]
-        words += [f"--schedule={self.schedule}"] if self.schedule else []
-        return [*words, "--wake-on-request"] if self.wake_on_request else words
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,8 +134,8 @@ def stop(workspace: Workspace, ref: str) -> StopResult:
         _acknowledge_failure(workspace, version)
     else:
         _stop_supervisor(workspace, endpoint)
-        with _locked(files):
-            _bury(workspace, endpoint, VersionStatus.STOPPED, "killed: it did not stop in time")
+        with locked(files):
+            bury(workspace, endpoint, VersionStatus.STOPPED, "killed: it did not stop in time")
     state = workspace.store.version(version.project, version.number).status
     return StopResult(state, time.monotonic() - began)
 
@@ -243,62 +199,6 @@ def logs(workspace: Workspace, ref: str, *, follow: bool = False) -> Iterator[st
         yield from _following(files)
 
 
-def heal(workspace: Workspace, *, revive: bool = True, but: int | None = None) -> list[str]:
-    """Take away what dead supervisors left: their meters are closed at the last beat. What was running and was not
-    asked to stop is started again (with `revive`, on the machine where it ran, and not without end); the others become
-    FAILED, or STOPPED if that is what they were about to.
-
-    `but` is the id of a version that is not to be started again. Returns the references of those found dead.
-    """
-    found = []
-    for endpoint in workspace.store.endpoints():
-        if not _ended(workspace, endpoint):
-            continue
-        name, _, number = endpoint.ref.rpartition("@")
-        version = workspace.store.version(name, int(number))
-        with _locked(EndpointFiles.of(workspace, version)):
-            leaving = endpoint.stop_requested or version.status is VersionStatus.STOPPING
-            again = revive and version.id != but and not leaving and _may_return(workspace, endpoint, version)
-            to = VersionStatus.STOPPED if leaving else VersionStatus.FAILED
-            if _bury(workspace, endpoint, to, _died(endpoint)):
-                found.append(endpoint.ref)
-                if again:
-                    _revive(workspace, endpoint, version)
-    return found
-
-
-def _may_return(workspace: Workspace, endpoint: Endpoint, version: ModelVersion) -> bool:
-    here = endpoint.supervisor_host in (None, socket.gethostname())
-    if not here or version.status not in (VersionStatus.RUNNING, VersionStatus.STARTING):
-        return False
-    serving = workspace.settings.serving
-    up_s = endpoint.beat_at - endpoint.started_at if version.status is VersionStatus.RUNNING else 0.0
-    return may_return(
-        running=version.status is VersionStatus.RUNNING,
-        up_s=up_s,
-        restarts=endpoint.restarts,
-        max_restarts=serving.max_restarts,
-        window_s=serving.restart_window_s,
-    )
-
-
-def _revive(workspace: Workspace, endpoint: Endpoint, version: ModelVersion) -> None:
-    """The caller holds the endpoint's lock. A failure is told in the version's status message."""
-    deadline = time.monotonic() + MARGIN_S
-    plan = Plan.of(endpoint)
-    while True:
-        try:
-            _spawn_registered(workspace, version, plan, deadline)
-            return
-        except EndpointError as error:  # its port is taken, for instance, maybe only for a moment
-            if time.monotonic() > deadline - MARGIN_S + REVIVE_S:
-                for to in (VersionStatus.STARTING, VersionStatus.FAILED):
-                    message = f"{_died(endpoint)}; it cannot be started again: {error.message}"
-                    workspace.store.advance_version(version.project, version.number, to, message=message, at=now())
-                return
-        time.sleep(REVIVE_S / 8)
-
-
 def running(workspace: Workspace, version: ModelVersion) -> Endpoint | None:
     """The version's endpoint if it is in service."""
     heal(workspace)
@@ -312,34 +212,15 @@ def running(workspace: Workspace, version: ModelVersion) -> Endpoint | None:
 def _ensure_supervisor(workspace: Workspace, version: ModelVersion, plan: Plan, deadline: float) -> bool:
     """Have a registered supervisor; whether this call started it."""
     files = EndpointFiles.of(workspace, version)
-    with _locked(files):
+    with locked(files):
         endpoint = workspace.store.endpoint(version.id)
-        if endpoint and _ended(workspace, endpoint):
-            _bury(workspace, endpoint, VersionStatus.FAILED, _died(endpoint))
+        if endpoint and ended(workspace, endpoint):
+            bury(workspace, endpoint, VersionStatus.FAILED, died(endpoint))
         elif endpoint and _stopping(workspace, version, endpoint):
-            _wait(lambda: workspace.store.endpoint(version.id) is None, deadline, f"{version.ref} does not stop")
+            wait(lambda: workspace.store.endpoint(version.id) is None, deadline, f"{version.ref} does not stop")
         elif endpoint:
             return False
-        return _spawn_registered(workspace, version, plan, deadline)
-
-
-def _spawn_registered(workspace: Workspace, version: ModelVersion, plan: Plan, deadline: float) -> bool:
-    """Start a supervisor and wait until it is on record; whether it was this one that got there. The caller holds the
-    endpoint's lock. Raises EndpointError."""
-    files = EndpointFiles.of(workspace, version)
-    keeper = _spawn(workspace, version, files, plan)
-
-    def registered() -> bool:
-        return keeper.poll() is not None or workspace.store.endpoint(version.id) is not None
-
-    try:
-        _wait(registered, deadline, f"the supervisor of {version.ref} does not start")
-    except EndpointError:
-        keeper.kill()  # it must not come up after we said that it did not
-        raise
-    if keeper.poll() not in (None, EXIT_TAKEN) and workspace.store.endpoint(version.id) is None:
-        raise _failure(workspace, version, files)
-    return keeper.poll() != EXIT_TAKEN
+        return spawn_registered(workspace, version, plan, deadline)
 
 
 def _stopping(workspace: Workspace, version: ModelVersion, endpoint: Endpoint) -> bool:
@@ -347,29 +228,13 @@ def _stopping(workspace: Workspace, version: ModelVersion, endpoint: Endpoint) -
     return endpoint.stop_requested or status not in (VersionStatus.STARTING, VersionStatus.RUNNING)
 
 
-def _spawn(workspace: Workspace, version: ModelVersion, files: EndpointFiles, plan: Plan) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "tenshot.serving.endpoints.keeper", version.ref, *plan.words()]
-    # The socket is opened here, so that a port that is taken is the caller's error and not a line in a log.
-    with listen(workspace.settings.serving.host, plan.port) as listener, files.log.open("ab") as log:
-        return subprocess.Popen(
-            [*command, "--fd", str(listener.fileno())],
-            env={**os.environ, "TENSHOT_HOME": str(workspace.home), "PYTHONSAFEPATH": "1"},
-            cwd=files.folder,
-            pass_fds=[listener.fileno()],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,  # it must outlive the terminal
-        )
-
-
 def _await_ready(workspace: Workspace, version: ModelVersion, deadline: float) -> Endpoint:
     files = EndpointFiles.of(workspace, version)
     while time.monotonic() < deadline:
         endpoint = workspace.store.endpoint(version.id)
-        if endpoint is None or _ended(workspace, endpoint):
+        if endpoint is None or ended(workspace, endpoint):
             heal(workspace, but=version.id)
-            raise _failure(workspace, version, files)
+            raise failure(workspace, version, files)
         status = workspace.store.version(version.project, version.number).status
         if status is VersionStatus.RUNNING and (answers(endpoint.host, endpoint.port) or _closed(endpoint)):
             return endpoint
@@ -377,36 +242,23 @@ def _await_ready(workspace: Workspace, version: ModelVersion, deadline: float) -
     raise EndpointError(f"{version.ref} did not answer in time", hint=f"see: tenshot logs {version.ref}")
 
 
-def _failure(workspace: Workspace, version: ModelVersion, files: EndpointFiles) -> EndpointError:
-    current = workspace.store.version(version.project, version.number)
-    reason = current.status_message if current.status is VersionStatus.FAILED else " / ".join(tail(files.log, 3))
-    return EndpointError(
-        f"{version.ref} did not start: {reason or f'it is {current.status}'}", hint=f"see: tenshot logs {version.ref}"
-    )
-
-
 # Stopping -----------------------------------------------------------------------------------------------------------
 
 
 def _stop_supervisor(workspace: Workspace, endpoint: Endpoint) -> None:
     """Ask, wait, and kill what does not end, its server included. On another machine it can only be asked."""
-    supervisor = _supervisor(endpoint)
+    supervisor = supervisor_of(endpoint)
     family = _family(supervisor)
     workspace.store.update_endpoint(endpoint.version_id, stop_requested=True)
     supervisor.send(signal.SIGTERM)
     grace_s = workspace.settings.serving.stop_grace_s + MARGIN_S
     with suppress(EndpointError):
-        _wait(lambda: _ended(workspace, endpoint), time.monotonic() + grace_s, "it does not stop")
+        wait(lambda: ended(workspace, endpoint), time.monotonic() + grace_s, "it does not stop")
     for one in [supervisor, *family]:
         one.send(signal.SIGKILL)
     deadline = time.monotonic() + MARGIN_S
-    _wait(lambda: not any(one.alive() for one in family), deadline, f"the server of {endpoint.ref} does not end")
-    _wait(lambda: _ended(workspace, endpoint), deadline, f"process {supervisor} does not end")
-
-
-def _supervisor(endpoint: Endpoint) -> ProcessId:
-    host = endpoint.supervisor_host or socket.gethostname()
-    return ProcessId(host, endpoint.supervisor_pid, endpoint.supervisor_started_at)
+    wait(lambda: not any(one.alive() for one in family), deadline, f"the server of {endpoint.ref} does not end")
+    wait(lambda: ended(workspace, endpoint), deadline, f"process {supervisor} does not end")
 
 
 def _family(supervisor: ProcessId) -> list[ProcessId]:
@@ -423,67 +275,12 @@ def _family(supervisor: ProcessId) -> list[ProcessId]:
     return found
 
 
-def _ended(workspace: Workspace, endpoint: Endpoint) -> bool:
-    """Whether its supervisor has. On this host the process table says so, of another host its last beat."""
-    supervisor = _supervisor(endpoint)
-    alive = supervisor.alive()
-    if alive is not None:
-        return not alive
-    left = workspace.store.endpoint(endpoint.version_id)
-    return left is None or _supervisor(left) != supervisor or now() - left.beat_at > _stale_after_s(workspace)
-
-
-def _stale_after_s(workspace: Workspace) -> float:
-    return max(workspace.settings.jobs.stale_after_s, 3 * workspace.settings.serving.beat_s)
-
-
 def _acknowledge_failure(workspace: Workspace, version: ModelVersion) -> None:
     """`stop` on a failed endpoint says that its failure was seen."""
     current = workspace.store.version(version.project, version.number)
     if current.status is VersionStatus.FAILED:
         for to in (VersionStatus.STOPPING, VersionStatus.STOPPED):
             workspace.store.advance_version(version.project, version.number, to, message="", at=now())
-
-
-def _bury(workspace: Workspace, endpoint: Endpoint, to: VersionStatus, message: str) -> bool:
-    """Take away what a dead supervisor left; whether there was anything. The caller holds the endpoint's lock."""
-    store = workspace.store
-    left = store.endpoint(endpoint.version_id)
-    if left is None or _supervisor(left) != _supervisor(endpoint):
-        return False
-    name, _, number = left.ref.rpartition("@")
-    if left.meter_id:
-        store.close_meter(left.meter_id, at=None)
-    version = store.version(name, int(number))
-    close_meters(store, version)
-    status = version.status
-    steps = [VersionStatus.STOPPING, to] if to is VersionStatus.STOPPED else [to]
-    for step in steps if status in IN_SERVICE else []:
-        with suppress(IllegalTransition):  # STOPPING already
-            store.advance_version(name, int(number), step, message=message, at=now())
-    store.remove_endpoint(endpoint.version_id)
-    return True
-
-
-def _died(endpoint: Endpoint) -> str:
-    return f"its supervisor (process {endpoint.supervisor_pid}) died; last sign of life {iso(endpoint.beat_at)}"
-
-
-# Waiting ------------------------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def _locked(files: EndpointFiles) -> Iterator[None]:
-    with files.lock.open("a") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
-        yield
-
-
-def _wait(condition: Callable[[], bool], deadline: float, failure: str) -> None:
-    while not condition():
-        if time.monotonic() > deadline:
-            raise EndpointError(failure)
-        time.sleep(POLL_S)
 
 
 def _following(files: EndpointFiles) -> Iterator[str]:

@@ -10,7 +10,7 @@ from tenshot.serving.endpoints.scaling import Load
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-SUMS = (Field.IN_FLIGHT_S, Field.WAITED_S, Field.INFERRED, Field.REFUSED)
+SUMS = (Field.IN_FLIGHT_S, Field.WAITED_S, Field.INFERRED, Field.REFUSED, Field.LOOP_S)
 
 
 class Loads:
@@ -39,5 +39,6 @@ class Loads:
             in_flight=sums[Field.IN_FLIGHT_S] / (at - last),
             queue_s=sums[Field.WAITED_S] / inferred if inferred else 0.0,
             p95_s=max((board[Field.P95_S] for board in found), default=0.0),
+            loops=sums[Field.LOOP_S] / (at - last),
             refused=round(sums[Field.REFUSED]),
         )

@@ -18,6 +18,9 @@ SLACK = 1.1
 """So few would be in flight at each worker if there was one less."""
 QUEUE_S = 0.1
 """Inputs that wait so long for the network on average are too many, whatever is in flight."""
+LOOP_FULL, LOOP_SLACK = 0.8, 0.55
+"""The same two marks for the part of the time that a worker's reading and writing thread is busy: small images that are
+asked for at a high rate wait before they are counted as in flight."""
 SMOOTHED_S = 1.0
 LONGEST_PATIENCE = 8.0
 
@@ -43,6 +46,8 @@ class Load:
     queue_s: float = 0.0
     """Mean wait of an input for the network."""
     p95_s: float = 0.0
+    loops: float = 0.0
+    """Processor seconds a second of the threads that read requests and write answers; each worker has one."""
     refused: int = 0
     """Requests that were answered 503."""
 
@@ -52,6 +57,8 @@ class Memory:
     wanted: int
     level: float = 0.0
     """Requests in flight, smoothed."""
+    loops: float = 0.0
+    """As in `Load`, smoothed."""
     serving: int = 0
     seen_at: float | None = None
     pressed_since: float | None = None
@@ -75,10 +82,13 @@ def scale(load: Load, memory: Memory, rules: ScaleRules) -> Memory:
 def _observed(load: Load, memory: Memory, rules: ScaleRules) -> Memory:
     wanted = min(max(memory.wanted, rules.least), rules.most)
     passed_s = load.at - memory.seen_at if memory.seen_at is not None else 0.0
-    level = memory.level + (load.in_flight - memory.level) * (1 - math.exp(-passed_s / SMOOTHED_S))
-    memory = replace(memory, wanted=wanted, level=level, seen_at=load.at)
-    pressed = _pressed(load, level, wanted, rules)
-    slack = wanted > rules.least and level <= SLACK * (wanted - 1) and not _waits(load, rules)
+    weight = 1 - math.exp(-passed_s / SMOOTHED_S)
+    level = memory.level + (load.in_flight - memory.level) * weight
+    loops = memory.loops + (load.loops - memory.loops) * weight
+    memory = replace(memory, wanted=wanted, level=level, loops=loops, seen_at=load.at)
+    pressed = _pressed(load, memory, rules)
+    fewer = wanted - 1
+    slack = fewer >= rules.least and level <= SLACK * fewer and loops <= LOOP_SLACK * fewer and not _waits(load, rules)
     if load.serving != memory.serving:  # those who came or went change everything: look anew
         memory = replace(memory, serving=load.serving, pressed_since=None)
     return replace(
@@ -88,11 +98,12 @@ def _observed(load: Load, memory: Memory, rules: ScaleRules) -> Memory:
     )
 
 
-def _pressed(load: Load, level: float, wanted: int, rules: ScaleRules) -> bool:
+def _pressed(load: Load, memory: Memory, rules: ScaleRules) -> bool:
     # Workers that were asked for and still start are counted as if they carried their part already.
-    full = level >= FULL * wanted and load.in_flight >= wanted  # the level remembers a burst that is over
-    busy = full or (_waits(load, rules) and load.serving >= wanted)
-    return busy and wanted < rules.most
+    wanted = memory.wanted
+    full = memory.level >= FULL * wanted and load.in_flight >= wanted  # the level remembers a burst that is over
+    full = full or memory.loops >= LOOP_FULL * wanted
+    return wanted < rules.most and (full or (_waits(load, rules) and load.serving >= wanted))
 
 
 def _waits(load: Load, rules: ScaleRules) -> bool:

@@ -44,14 +44,14 @@ class Schedule:
 
     def open_until(self, at: float) -> tuple[bool, float | None]:
         """Whether it is in service at that time (seconds since the epoch), and when that changes; None: never."""
-        for start, end in self._intervals(at):
+        for start, end in self.intervals(at):
             if at < start:
                 return False, start
             if at < end:
                 return True, None if end > at + (_LOOK_DAYS - 2) * 86400 else end
         return False, None  # not with a span in it
 
-    def _intervals(self, at: float) -> list[tuple[float, float]]:
+    def intervals(self, at: float) -> list[tuple[float, float]]:
         """Around that time, in order, those that touch made one."""
         zone = ZoneInfo(self.zone)
         today = datetime.fromtimestamp(at, zone).date()
@@ -89,11 +89,10 @@ def back_at(schedule: Schedule, at: float) -> str:
     return f"{local:%a} {local.day} {local:%b %H:%M} {schedule.zone}"
 
 
-def weekly_share(schedule: Schedule, at: float) -> float:
-    """The part of the week around that time that it is in service, 0…1."""
-    week = 7 * 86400
-    inside = sum(max(0.0, min(end, at + week) - max(start, at)) for start, end in schedule._intervals(at))
-    return min(1.0, inside / week)
+def hours_a_week(schedule: Schedule, at: float) -> float:
+    """For how many of the 168 hours from that time on it is in service."""
+    until = at + 7 * 86400
+    return sum(max(0.0, min(end, until) - max(start, at)) for start, end in schedule.intervals(at)) / 3600
 
 
 def _zone(text: str) -> tuple[str, str]:

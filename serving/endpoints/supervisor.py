@@ -11,7 +11,6 @@ What to do is decided by pure functions: `decisions` (restart, sleep, stop, fail
 
 from __future__ import annotations
 
-import argparse
 import logging
 import os
 import signal
@@ -28,14 +27,15 @@ from tenshot.projects.processes import ProcessId, cores
 from tenshot.projects.records import Endpoint
 from tenshot.projects.status import VersionStatus
 from tenshot.projects.workspace import Workspace
-from tenshot.serving.endpoints import keeper, schedule
+from tenshot.serving.endpoints import keeper
 from tenshot.serving.endpoints.books import Books
 from tenshot.serving.endpoints.decisions import Rules, Seen, Step, Verdict, decide, judge, next_start_at
-from tenshot.serving.endpoints.doorman import Doorman
 from tenshot.serving.endpoints.fleet import Fleet, Worker
 from tenshot.serving.endpoints.layout import EndpointFiles, tail
 from tenshot.serving.endpoints.listening import listen
 from tenshot.serving.endpoints.loads import Loads
+from tenshot.serving.endpoints.plan import Plan, parse
+from tenshot.serving.endpoints.rest import Rest
 from tenshot.serving.endpoints.scaling import Memory, ScaleRules, scale
 from tenshot.serving.endpoints.spending import Spending
 from tenshot.serving.endpoints.wake import Wake
@@ -52,26 +52,10 @@ TICK_S = 0.25
 BUSY_TICK_S = 0.05
 """While a worker starts or leaves."""
 REASON_LINES = 3
+COMPLAIN_EVERY_S = 10.0
 LEAVE_TRIES_S = 10.0
 """How long to try to write down that the endpoint has ended, on a store that cannot be written."""
 EXIT_TAKEN, EXIT_FAILED = keeper.EXIT_TAKEN, keeper.EXIT_FAILED
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What the endpoint was started with."""
-
-    units: int
-    max_units: int
-    idle_stop_s: float
-    schedule: str = ""
-    wake_on_request: bool = False
-    restarts: int = 0
-    """That the endpoint has behind it already."""
-    kept: bool = False
-    """Whether the parent process is its keeper."""
-    deaths: int = 0
-    """How often a supervisor of that keeper has died."""
 
 
 @dataclass
@@ -87,20 +71,13 @@ class State:
     last_request_at: float | None = None
     """Wall clock."""
     beat_at: float = 0.0
+    complained_at: float = 0.0
     failures: list[float] = field(default_factory=list)
     last_failure: str = ""
     last_words: str = ""
     """How the last worker that failed ended, and what it wrote."""
     stop_asked: bool = False
     stop_reason: str = ""
-    doorman: Doorman | None = None
-    """Looks after the port while no worker is wanted."""
-    closed: bool = False
-    """Out of service by its schedule, at the end of which it comes back without being called."""
-    waking: bool = False
-    """Workers start again after a rest: still RUNNING."""
-    guests: list[socket.socket] = field(default_factory=list)
-    """Connections that woke the endpoint, until a worker has them for sure."""
     heavy: Worker | None = None
     """To be drained once another one has taken its place."""
     relieved_at: float | None = None
@@ -120,7 +97,7 @@ class Supervisor:
         self.fleet = Fleet(workspace, self.files, listener, threads=self.threads, clock=self.clock)
         self.rules = Rules(
             start_timeout_s=self.settings.start_timeout_s,
-            idle_stop_s=plan.idle_stop_s,
+            idle_stop_s=self.settings.idle_stop_s if plan.idle_stop_s is None else plan.idle_stop_s,
             max_restarts=self.settings.max_restarts,
             restart_window_s=self.settings.restart_window_s,
             hang_s=self.settings.hang_s,
@@ -135,6 +112,7 @@ class Supervisor:
         )
         self.spending = Spending(workspace, version.project)
         self.state = State(Memory(plan.units))
+        self.rest = Rest(listener, version.ref)
         self.loads = Loads()
         self.wake = Wake()
         self.host, self.port = listener.getsockname()[:2]
@@ -164,11 +142,10 @@ class Supervisor:
     def _loop(self) -> int:
         while True:
             moving = any(worker.leaving or worker.ready_at is None for worker in self.fleet.workers)
-            doorman = self.state.doorman
-            self.wake.wait(BUSY_TICK_S if moving else TICK_S, doorman.readers if doorman else ())
+            self.wake.wait(BUSY_TICK_S if moving else TICK_S, self.rest.readers)
             at = self.clock()
             beats = at - self.state.beat_at >= self.settings.beat_s
-            with _store_may_be_away():
+            with self._store_may_be_away():
                 self._read_store()
             if reason := self.spending.used_up(at):
                 self.ask_stop(reason)
@@ -179,11 +156,23 @@ class Supervisor:
                 return self._stop(self.state.stop_reason or decision.reason)
             if decision.step is Step.FAIL:
                 return self._fail(" ".join(part for part in (f"{decision.reason}.", self.state.last_words) if part))
-            self._rest_or_rise(at, decision.reason if decision.step is Step.SLEEP else "")
+            if self.rest.step(self.endpoint, decision.reason if decision.step is Step.SLEEP else ""):
+                self.state.used_at, self.state.memory = at, Memory(self.plan.units)
             self._scale(at)
             self._reconcile(at, next_start_at(seen, self.rules))
-            with _store_may_be_away():
+            with self._store_may_be_away():
                 self._write_store(at, beats)
+
+    @contextmanager
+    def _store_may_be_away(self) -> Iterator[None]:
+        """That it cannot be used for a while is no reason to stop serving: all in the block is tried again at the next
+        tick."""
+        try:
+            yield
+        except StoreError as error:
+            if self.clock() - self.state.complained_at > COMPLAIN_EVERY_S:
+                log.warning("the store cannot be used: %s", error)
+                self.state.complained_at = self.clock()
 
     def _read_store(self) -> None:
         """See whether somebody asked for something."""
@@ -202,7 +191,7 @@ class Supervisor:
                 state.serving_since = state.serving_since or worker.meter.opened_at
         if not serving:
             state.serving_since = None
-        up = bool(serving or state.doorman or state.waking)
+        up = bool(serving or self.rest.resting or self.rest.waking)
         self.books.serving(len(serving), up=up, why=state.last_failure, since=state.serving_since)
         if beats:
             state.beat_at = at
@@ -259,8 +248,8 @@ class Supervisor:
         else:
             log.info("worker %d is ready after %.1f s", worker.process.pid, at - worker.started_at)
         worker.ready_at = at
-        self.state.ever_ready, self.state.waking = True, False
-        self._let_guests_go()
+        self.state.ever_ready, self.rest.waking = True, False
+        self.rest.let_guests_go()
 
     def _give_up(self, worker: Worker, at: float, reason: str) -> None:
         self.fleet.kill(worker)
@@ -270,7 +259,7 @@ class Supervisor:
         state = self.state
         state.failures = [*state.failures[-99:], at]
         state.last_failure, state.last_words = reason, words
-        state.waking = False
+        self.rest.waking = False
         self.books.restarts += 1
         self._forget(worker)
 
@@ -297,7 +286,7 @@ class Supervisor:
 
     def _scale(self, at: float) -> None:
         load = self.loads.read(at, [worker.board for worker in self.fleet.serving])
-        if load is None or self.state.doorman or not load.serving:
+        if load is None or self.rest.resting or not load.serving:
             return
         before, self.state.memory = self.state.memory.wanted, scale(load, self.state.memory, self.scaling)
         if self.state.memory.wanted != before:
@@ -314,7 +303,7 @@ class Supervisor:
     def _reconcile(self, at: float, start_at: float) -> None:
         """As many workers as are wanted: start what is missing, let go what is too much."""
         staying, heavy = self.fleet.staying, self.state.heavy
-        wanted = 0 if self.state.doorman else self.state.memory.wanted + (heavy is not None)
+        wanted = 0 if self.rest.resting else self.state.memory.wanted + (heavy is not None)
         serving = len(self.fleet.serving)
         if heavy is not None and serving > self.state.memory.wanted:
             self.fleet.drain(heavy)
@@ -330,64 +319,13 @@ class Supervisor:
 
     def _spawn(self, at: float) -> None:
         bundle = self.workspace.bundle_dir(self.version.project, self.version.number)
-        guests = [] if self.fleet.serving else self.state.guests
+        guests = [] if self.fleet.serving else self.rest.guests
         try:
             self.fleet.spawn(bundle, guests)
         except OSError as error:
             self.state.failures = [*self.state.failures[-99:], at]
             self.state.last_failure = f"a server process cannot be started: {error}"
             log.warning("%s", self.state.last_failure)
-
-    # Rest ---------------------------------------------------------------------------------------------------------
-
-    def _rest_or_rise(self, at: float, idle: str) -> None:
-        """Out of service by the schedule or asleep, and back."""
-        state = self.state
-        closed_s = self._closed_s()
-        if state.doorman is None:
-            if closed_s is not None:
-                state.closed = True
-                self._rest("out of service by its schedule")
-            elif idle:
-                self._rest(f"asleep because {idle}")
-            return
-        callers = state.doorman.look(closed_s)
-        state.guests += callers
-        asleep = self.endpoint.wake_on_request and not state.closed
-        state.closed = closed_s is not None
-        if callers or not (asleep or state.closed):
-            self._rise(at, "a request woke it" if callers else "in service again")
-
-    def _rest(self, reason: str) -> None:
-        log.info("%s", reason)
-        opaque = self.endpoint.tls
-        self.state.doorman = Doorman(self.listener, self.version.ref, opaque=opaque, clock=time.monotonic)
-        self.state.waking = False
-
-    def _rise(self, at: float, reason: str) -> None:
-        log.info("%s", reason)
-        if self.state.doorman:
-            self.state.guests += self.state.doorman.leave()
-        self.state.doorman, self.state.waking, self.state.used_at = None, True, at
-        self.state.memory = Memory(self.plan.units)
-
-    def _closed_s(self) -> float | None:
-        """For how many seconds more the schedule keeps it out of service; None: it does not."""
-        if not self.endpoint.schedule:
-            return None
-        try:
-            found = schedule.parse(self.endpoint.schedule)
-        except TenshotError as error:  # a time zone that this machine does not know any more
-            log.warning("the schedule is passed over: %s", error)
-            return None
-        is_open, change = found.open_until(now())
-        return None if is_open else max(0.0, (change or now() + 86400) - now())
-
-    def _let_guests_go(self) -> None:
-        """The worker has its own copies of the connections."""
-        for guest in self.state.guests:
-            guest.close()
-        self.state.guests = []
 
     # The end ------------------------------------------------------------------------------------------------------
 
@@ -410,9 +348,7 @@ class Supervisor:
     def _close_door(self) -> None:
         if self.plan.kept:
             os.kill(os.getppid(), keeper.CLOSE)
-        if self.state.doorman:
-            self.state.guests += self.state.doorman.leave()
-        self._let_guests_go()
+        self.rest.let_guests_go()
         self.listener.close()
 
     def _leave(self, to: VersionStatus, reason: str) -> None:
@@ -439,7 +375,7 @@ class Supervisor:
             port=self.port,
             units=self.plan.units,
             max_units=self.plan.max_units,
-            idle_stop_s=self.plan.idle_stop_s,
+            idle_stop_s=self.rules.idle_stop_s,
             supervisor_pid=owner.pid,
             supervisor_started_at=owner.start,
             supervisor_host=owner.host,
@@ -455,34 +391,10 @@ class Supervisor:
         )
 
 
-@contextmanager
-def _store_may_be_away() -> Iterator[None]:
-    """A store that cannot be used for a while is no reason to stop serving: everything in the block is tried again at
-    the next tick."""
-    try:
-        yield
-    except StoreError as error:
-        log.warning("the store cannot be used: %s", error)
-        time.sleep(TICK_S)
-
-
 def main() -> None:
-    words = argparse.ArgumentParser(prog="supervisor")
-    words.add_argument("ref")
-    words.add_argument("--units", type=int, default=1)
-    words.add_argument("--max-units", type=int, default=0, help="0: as many as --units")
-    words.add_argument("--port", type=int, default=0)
-    words.add_argument("--idle-stop-s", type=float, default=None)
-    words.add_argument("--fd", type=int, default=None, help="a socket that already listens, instead of --port")
-    words.add_argument("--schedule", default="")
-    words.add_argument("--wake-on-request", action="store_true")
-    words.add_argument("--restarts", type=int, default=0)
-    words.add_argument("--kept", action="store_true", help="the parent process is a keeper")
-    words.add_argument("--deaths", type=int, default=0)
-    said = words.parse_args()
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
-        sys.exit(_supervise(said))
+        sys.exit(_supervise(*parse()))
     except ResourceInUse as error:
         log.info("%s", error)
         sys.exit(EXIT_TAKEN)
@@ -494,22 +406,11 @@ def main() -> None:
         sys.exit(EXIT_FAILED)
 
 
-def _supervise(said: argparse.Namespace) -> int:
+def _supervise(ref: str, plan: Plan) -> int:
     workspace = Workspace.current()
-    serving = workspace.settings.serving
-    version = workspace.resolve(said.ref)
-    listener = listen(serving.host, said.port) if said.fd is None else socket.socket(fileno=said.fd)
-    idle_stop_s = serving.idle_stop_s if said.idle_stop_s is None else said.idle_stop_s
-    plan = Plan(
-        units=said.units,
-        max_units=max(said.units, said.max_units),
-        idle_stop_s=idle_stop_s,
-        schedule=said.schedule,
-        wake_on_request=said.wake_on_request,
-        restarts=said.restarts,
-        kept=said.kept,
-        deaths=said.deaths,
-    )
+    version = workspace.resolve(ref)
+    host = workspace.settings.serving.host
+    listener = listen(host, plan.port) if plan.fd is None else socket.socket(fileno=plan.fd)
     return Supervisor(workspace, version, listener, plan).run()
 
 

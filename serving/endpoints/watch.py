@@ -57,6 +57,7 @@ class Watch:
             return
         self._count(0)
         self.board[Field.BEAT_AT] = self._clock()
+        self.board[Field.LOOP_S] = time.thread_time()
         self.board[Field.CONNECTIONS] = self.connections()
         if self._fresh:
             self._fresh = 0

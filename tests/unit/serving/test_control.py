@@ -9,7 +9,7 @@ from tenshot.projects.errors import UsageError
 from tenshot.projects.processes import ProcessId
 from tenshot.projects.records import Endpoint
 from tenshot.projects.status import Task, VersionStatus
-from tenshot.serving.endpoints import control
+from tenshot.serving.endpoints import control, healing
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def known(workspace):
 )
 def test_heal(workspace, known, changes, silent_s, dead):
     workspace.store.put_endpoint(replace(known, beat_at=now() - silent_s, **changes))
-    assert control.heal(workspace, revive=False) == (["p@1"] if dead else [])
+    assert healing.heal(workspace, revive=False) == (["p@1"] if dead else [])
     status = workspace.store.version("p", 1).status
     assert status is (VersionStatus.FAILED if dead else VersionStatus.RUNNING)
     assert bool(workspace.store.open_meters()) is not dead

@@ -90,11 +90,22 @@ def test_steady_load_does_not_oscillate():
         pytest.param({"refused": 1}, id="refused"),
         pytest.param({"queue_s": 0.2}, id="queue"),
         pytest.param({"p95_s": 0.6}, id="slow"),
+        pytest.param({"loops": 0.9}, id="small-requests-at-a-high-rate"),
     ],
 )
 def test_other_signs_of_too_much(more):
     rules = ScaleRules(1, 2, target_p95_s=0.5)
     assert [wanted for _, wanted in simulate(lambda t: 1, 30, rules, **more)] == [1, 2]
+
+
+def test_a_thread_that_would_be_full_alone_keeps_the_other_one():
+    rules, memory = ScaleRules(1, 2), Memory(2)
+    for step in range(1200):
+        memory = scale(Load(step * TICK_S, 2, 0.5, loops=0.7), memory, rules)
+    assert memory.wanted == 2
+    for step in range(1200, 2400):
+        memory = scale(Load(step * TICK_S, 2, 0.5, loops=0.4), memory, rules)
+    assert memory.wanted == 1
 
 
 def test_slow_answers_are_no_reason_without_a_target_or_without_requests():
@@ -119,8 +130,9 @@ def test_load_is_the_difference_of_two_readings():
         boards[1].add(Field.WAITED_S, 0.4)
         boards[1].add(Field.INFERRED, 2)
         boards[1].add(Field.REFUSED, 5)
+        boards[1].add(Field.LOOP_S, 1.5)
         boards[0][Field.P95_S], boards[1][Field.P95_S] = 0.1, 0.3
-        assert loads.read(12.0, boards) == Load(12.0, 2, in_flight=2.0, queue_s=0.2, p95_s=0.3, refused=5)
+        assert loads.read(12.0, boards) == Load(12.0, 2, in_flight=2.0, queue_s=0.2, p95_s=0.3, loops=0.75, refused=5)
         assert loads.read(13.0, boards[:1]) == Load(13.0, 1, in_flight=0.0, p95_s=0.1)
     finally:
         for board in boards:

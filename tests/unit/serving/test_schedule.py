@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from tenshot.projects.errors import UsageError
-from tenshot.serving.endpoints.schedule import back_at, parse, weekly_share
+from tenshot.serving.endpoints.schedule import back_at, hours_a_week, parse
 
 BERLIN = ZoneInfo("Europe/Berlin")
 
@@ -142,7 +142,7 @@ def test_says_when_it_is_back():
     assert back_at(schedule, utc("2026-11-28T12:00")) == "Mon 30 Nov 08:00 Europe/Berlin"
 
 
-def test_share_of_the_week():
+def test_hours_a_week():
     at = utc("2026-11-25T12:00")
-    assert weekly_share(parse("mon-fri 08:00-18:00"), at) == pytest.approx(50 / 168)
-    assert weekly_share(parse("daily 00:00-24:00"), at) == 1
+    assert hours_a_week(parse("mon-fri 08:00-18:00"), at) == pytest.approx(50)
+    assert hours_a_week(parse("daily 00:00-24:00"), at) == 168
