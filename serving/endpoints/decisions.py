@@ -9,7 +9,7 @@ from tenshot.projects.durations import format_duration
 
 BACKOFF_S = 0.5
 """Before the second of several replacements in a row; doubled for each one after it. The first one is made at once."""
-LONGEST_BACKOFF_S = 10.0
+LONGEST_BACKOFF_S = 5.0
 
 
 class Verdict(StrEnum):

@@ -155,7 +155,9 @@ class Supervisor:
             if decision.step is Step.STOP:
                 return self._stop(self.state.stop_reason or decision.reason)
             if decision.step is Step.FAIL:
-                return self._fail(" ".join(part for part in (f"{decision.reason}.", self.state.last_words) if part))
+                reason = " ".join(part for part in (f"{decision.reason}.", self.state.last_words) if part)
+                if self._told(reason):
+                    return self._fail(reason)
             if self.rest.step(self.endpoint, decision.reason if decision.step is Step.SLEEP else ""):
                 self.state.used_at, self.state.memory = at, Memory(self.plan.units)
             self._scale(at)
@@ -337,6 +339,14 @@ class Supervisor:
         self.fleet.end(self.settings.stop_grace_s)
         self._leave(VersionStatus.STOPPED, reason)
         return keeper.EXIT_STOPPED
+
+    def _told(self, reason: str) -> bool:
+        """Whether it could be written down that the endpoint failed. Where it cannot, because the disk is full perhaps,
+        that may be why; then it is tried on, at long intervals."""
+        with self._store_may_be_away():
+            self.books.advance(VersionStatus.FAILED, reason)
+            return True
+        return False
 
     def _fail(self, reason: str) -> int:
         log.error("%s", reason)
