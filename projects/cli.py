@@ -51,6 +51,7 @@ VERBS: dict[str, Verb] = {
     "export": Verb("tenshot.serving.exporting.commands:export", "Write a version to run without Tenshot.", _SERVE),
     "bench": Verb("tenshot.serving.benching.commands:bench", "Measure how fast an endpoint answers.", _SERVE),
     "usage": Verb("tenshot.projects.metering.commands:usage", "Show the ledger: what was used, what it costs.", _CARE),
+    "keys": Verb("tenshot.projects.key_commands:keys", "Create, list and revoke access keys.", _CARE),
     "budget": Verb("tenshot.projects.metering.commands:budget", "Set, list and remove what projects may cost.", _CARE),
     "jobs": Verb("tenshot.projects.commands:jobs", "List and cancel trainings and imports.", _CARE),
     "doctor": Verb("tenshot.projects.commands:doctor", "Check what is installed, reachable and writable.", _CARE),

@@ -86,6 +86,13 @@ class ServingSettings(_Section):
     access_log: Annotated[Literal["json", "off"], BeforeValidator(lambda value: "off" if value is False else value)]
     """YAML reads a bare off as false."""
     log_file_names: bool
+    insecure_no_auth: bool
+    tls_cert: str | None
+    tls_key: str | None
+    rate_per_s: float = Field(ge=0)
+    rate_burst: int = Field(ge=1)
+    header_timeout_s: float = Field(gt=0)
+    max_connections: int = Field(ge=1)
 
 
 class Settings(_Section):

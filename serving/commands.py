@@ -36,19 +36,34 @@ def start(
     idle_stop: Annotated[
         str | None, typer.Option("--idle-stop", metavar="TIME", help="Stop after so long without a request; or off.")
     ] = None,
+    insecure_no_auth: Annotated[
+        bool, typer.Option("--insecure-no-auth", help="Let everybody on this machine call it, without an access key.")
+    ] = False,
+    tls_cert: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Speak HTTPS with this certificate (PEM, with its chain).")
+    ] = None,
+    tls_key: Annotated[Path | None, typer.Option(metavar="FILE", help="Its private key (PEM).")] = None,
 ) -> None:
     """Start the endpoint of a version; returns once it answers."""
     from tenshot.projects.metering import notices, prices
     from tenshot.serving.endpoints import control
+    from tenshot.serving.endpoints.access import Access, is_loopback
 
     idle_stop_s = None if idle_stop is None else parse_duration(idle_stop, off=True)
     workspace = Workspace.current()
     price_list = prices.load(workspace.home)  # before anything runs that could not be priced
-    result = control.start(workspace, ref, units=units, max_units=max_units, port=port, idle_stop_s=idle_stop_s)
+    access = Access.of(workspace, insecure_no_auth=insecure_no_auth, tls_cert=tls_cert, tls_key=tls_key)
+    result = control.start(
+        workspace, ref, units=units, max_units=max_units, port=port, idle_stop_s=idle_stop_s, access=access
+    )
     notices.tell_budgets(workspace)
     endpoint = result.endpoint
     if not result.started:
         console.notice(f"{endpoint.ref} was running already")
+    if not endpoint.secured:
+        console.notice("everybody on this machine may call it: it asks for no access key")
+    elif not endpoint.tls and not is_loopback(endpoint.host):
+        console.notice("access keys and images travel unencrypted: start it with --tls-cert and --tls-key")
     day, month = (price_list.cost("inference_unit_second", endpoint.units * days * DAY_S) for days in (1, MONTH_DAYS))
     most = endpoint.max_units or endpoint.units
     document = {"url": result.url, "state": str(result.state), "seconds": round(result.seconds, 3)}
@@ -57,6 +72,8 @@ def start(
         "units": endpoint.units,
         "max_units": most,
         "idle_stop_s": endpoint.idle_stop_s,
+        "secured": endpoint.secured,
+        "tls": endpoint.tls,
         "cost_per_day": day,
         "cost_per_month": month,
         "currency": price_list.currency,

@@ -107,7 +107,9 @@ def _asker(workspace: Workspace, version: ModelVersion, min_confidence: float | 
         return
     import httpx
 
-    with httpx.Client(base_url=endpoint.url, timeout=REQUEST_TIMEOUT_S, trust_env=False) as client:
+    from tenshot.serving.endpoints.keyring import client_options
+
+    with httpx.Client(timeout=REQUEST_TIMEOUT_S, **client_options(workspace, endpoint)) as client:
         yield partial(_through, client, endpoint, min_confidence), endpoint.url, SENT_AT_ONCE
 
 

@@ -15,6 +15,9 @@ from tenshot.projects.workspace import Workspace
 # As `tenshot train` does it: idle threads of torch must not spin on the cores that the processes under test need.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+# Endpoints of tests let everybody on this machine in; those that are about keys say otherwise.
+os.environ.setdefault("TENSHOT_SERVING__INSECURE_NO_AUTH", "true")
+
 TIMEOUT_S = 60
 SLOW_TIMEOUT_S = 900
 

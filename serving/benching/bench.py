@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tenshot.projects.errors import UsageError
 from tenshot.projects.processes import cores
 from tenshot.serving.benching import figures, load, pictures, watch
+from tenshot.serving.endpoints.keyring import certificate_of, local_credentials
 
 if TYPE_CHECKING:
     from tenshot.projects.records import Endpoint, ModelVersion
@@ -101,13 +102,14 @@ def _endpoint(
     workspace: Workspace, version: ModelVersion, say: Callable[[str], None]
 ) -> Iterator[tuple[Endpoint, bool]]:
     from tenshot.serving.endpoints import control
+    from tenshot.serving.endpoints.access import Access
 
     running = control.running(workspace, version)
     if running is not None:
         yield running, False
         return
     say(f"{version.ref} does not run; it is started for this, and stopped again at the end")
-    result = control.start(workspace, version.ref)
+    result = control.start(workspace, version.ref, access=Access.of(workspace, local=True))
     try:
         yield result.endpoint, result.started
     finally:
@@ -120,7 +122,10 @@ def _stages(
 ) -> Iterator[Stage]:
     """Ends with one that was interrupted, if anything was measured of it."""
     bodies = tuple((str(one.path.absolute()), one.content_type) for one in sent)
-    job = load.Job(f"{endpoint.url}/predict", bodies, 1, min(WARM_UP_S, WARM_UP * plan.seconds))
+    headers = local_credentials(workspace, endpoint)
+    certificate = str(certificate_of(workspace, endpoint)) if endpoint.tls else None
+    warm_up_s = min(WARM_UP_S, WARM_UP * plan.seconds)
+    job = load.Job(f"{endpoint.url}/predict", bodies, 1, warm_up_s, headers=headers, certificate=certificate)
     if not load.measure(job).complete:
         return
     root = endpoint.supervisor_pid if endpoint.supervisor_host in (None, socket.gethostname()) else None

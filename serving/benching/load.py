@@ -95,7 +95,7 @@ class Load:
         self._latencies: dict[int, array[float]] = {}
         self._errors: Counter[str] = Counter()
         target = Target.of(job.url)
-        tls = ssl.create_default_context(cafile=job.certificate) if target.tls else None
+        tls = _trusting(job.certificate) if target.tls else None
         requests = [request(target, Path(path).read_bytes(), kind, job.headers) for path, kind in job.bodies]
         self._clients = [
             threading.Thread(
@@ -224,6 +224,12 @@ def measure(job: Job, *, tick: Callable[[], None] = lambda: None) -> Samples:
         last = complaint.strip().splitlines()[-1:] or [f"exit status {process.returncode}"]
         raise EndpointError(f"the load generator failed: {last[0]}")
     return Samples.parse(said)
+
+
+def _trusting(certificate: str | None) -> ssl.SSLContext:
+    from tenshot.serving.endpoints import tls
+
+    return tls.trusting(tls.leaf(Path(certificate))) if certificate else ssl.create_default_context()
 
 
 @contextmanager

@@ -166,7 +166,8 @@ class Demo:
     def _serve(self, demo_set: DemoSet, result: Result) -> None:
         with self._step("start the endpoint and get the first answer"):
             begun = time.monotonic()
-            started = self.tenshot.ask("start", result.ref)
+            console.notice("it asks for no access key: while the demo runs, everybody on this machine may call it")
+            started = self.tenshot.ask("start", result.ref, "--insecure-no-auth")
         try:
             first = demo_set.test_images[0]
             answer = post(started["url"], first)

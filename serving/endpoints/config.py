@@ -28,6 +28,16 @@ class EndpointConfig:
     log_file_names: bool = False
     journal: str | None = None
     """File to which every answered image is written; None: usage is not counted here (a Bento run by hand)."""
+    keys: str | None = None
+    """File of the access keys, see `keyring`; None: everybody may call."""
+    rates: str | None = None
+    """Folder of the token buckets; None: as often as they like."""
+    rate_per_s: float = 0.0
+    rate_burst: int = 1
+    header_timeout_s: float = 10.0
+    max_connections: int = 512
+    tls_cert: str | None = None
+    tls_key: str | None = None
     board: int | None = None
     """Descriptor of the page through which the worker and its supervisor talk, see `board`."""
 
@@ -46,6 +56,10 @@ class EndpointConfig:
             max_megapixels=settings.images.max_megapixels,
             access_log=serving.access_log,
             log_file_names=serving.log_file_names,
+            rate_per_s=serving.rate_per_s,
+            rate_burst=serving.rate_burst,
+            header_timeout_s=serving.header_timeout_s,
+            max_connections=serving.max_connections,
             journal=str(journal),
             board=board,
             **more,

@@ -21,8 +21,10 @@ from tenshot.projects.errors import EndpointError, UsageError
 from tenshot.projects.metering import budgets
 from tenshot.projects.processes import ProcessId, cores
 from tenshot.projects.status import IN_SERVICE, VersionStatus
-from tenshot.serving.endpoints import schedule
+from tenshot.serving.endpoints import schedule, tls
+from tenshot.serving.endpoints.access import Access
 from tenshot.serving.endpoints.healing import bury, died, ended, heal, supervisor_of
+from tenshot.serving.endpoints.keyring import certificate_of
 from tenshot.serving.endpoints.layout import EndpointFiles, tail
 from tenshot.serving.endpoints.plan import Plan
 from tenshot.serving.endpoints.probe import answers
@@ -89,14 +91,16 @@ def start(
     max_units: int | None = None,
     port: int = 0,
     idle_stop_s: float | None = None,
+    access: Access | None = None,
 ) -> StartResult:
     """Have the version's endpoint running and return once it has answered.
 
     It has `units` workers, and up to `max_units` while there is more to do than they can (None: no more than `units`).
 
     However many callers start a version, there is one endpoint: later ones get the running one, whatever units and
-    port they asked for. `idle_stop_s` None takes the setting, 0 is never. Raises UsageError for units that the machine
-    has no cores for, BudgetExceeded where the project's budget is used up and says so, EndpointError with the reason.
+    port they asked for. `idle_stop_s` None takes the setting, 0 is never; `access` says who may call, None: as the
+    settings say. Raises UsageError for units that the machine has no cores for, BudgetExceeded where the project's
+    budget is used up and says so, AccessError where nobody or everybody could call, EndpointError with the reason.
     """
     began = time.monotonic()
     check_units(units, max_units, cores())
@@ -104,7 +108,8 @@ def start(
     budgets.refuse(workspace, version.project, now())
     deadline = began + workspace.settings.serving.start_timeout_s + MARGIN_S
     plan = Plan(units, units if max_units is None else max_units, port, idle_stop_s)
-    started = _ensure_supervisor(workspace, version, plan, deadline)
+    access = Access.of(workspace) if access is None else access
+    started = _ensure_supervisor(workspace, version, plan, access, deadline)
     endpoint = _await_ready(workspace, version, deadline)
     state = workspace.store.version(version.project, version.number).status
     return StartResult(endpoint.url, state, time.monotonic() - began, started, endpoint)
@@ -209,7 +214,9 @@ def running(workspace: Workspace, version: ModelVersion) -> Endpoint | None:
 # Starting -----------------------------------------------------------------------------------------------------------
 
 
-def _ensure_supervisor(workspace: Workspace, version: ModelVersion, plan: Plan, deadline: float) -> bool:
+def _ensure_supervisor(
+    workspace: Workspace, version: ModelVersion, plan: Plan, access: Access, deadline: float
+) -> bool:
     """Have a registered supervisor; whether this call started it."""
     files = EndpointFiles.of(workspace, version)
     with locked(files):
@@ -220,12 +227,19 @@ def _ensure_supervisor(workspace: Workspace, version: ModelVersion, plan: Plan, 
             wait(lambda: workspace.store.endpoint(version.id) is None, deadline, f"{version.ref} does not stop")
         elif endpoint:
             return False
+        access.check(workspace, version)
+        access.save(files.folder)
         return spawn_registered(workspace, version, plan, deadline)
 
 
 def _stopping(workspace: Workspace, version: ModelVersion, endpoint: Endpoint) -> bool:
     status = workspace.store.version(version.project, version.number).status
     return endpoint.stop_requested or status not in (VersionStatus.STARTING, VersionStatus.RUNNING)
+
+
+def _answers(workspace: Workspace, endpoint: Endpoint) -> bool:
+    trusting = tls.trusting(tls.leaf(certificate_of(workspace, endpoint))) if endpoint.tls else None
+    return answers(endpoint.host, endpoint.port, tls=trusting)
 
 
 def _await_ready(workspace: Workspace, version: ModelVersion, deadline: float) -> Endpoint:
@@ -236,7 +250,7 @@ def _await_ready(workspace: Workspace, version: ModelVersion, deadline: float) -
             heal(workspace, but=version.id)
             raise failure(workspace, version, files)
         status = workspace.store.version(version.project, version.number).status
-        if status is VersionStatus.RUNNING and (answers(endpoint.host, endpoint.port) or _closed(endpoint)):
+        if status is VersionStatus.RUNNING and (_answers(workspace, endpoint) or _closed(endpoint)):
             return endpoint
         time.sleep(POLL_S)
     raise EndpointError(f"{version.ref} did not answer in time", hint=f"see: tenshot logs {version.ref}")

@@ -56,6 +56,12 @@ class Measures:
         self._requests = Counter(
             "tenshot_requests", "Requests to /predict by HTTP status", ["version", "status"], registry=where
         )
+        self._refused = Counter(
+            "tenshot_refused",
+            "Requests refused for their access key, by HTTP status",
+            ["version", "status"],
+            registry=where,
+        )
         self._statuses: dict[int, Any] = {}
         self._images = counter("images", "Images answered")
         self._bad = counter("bad_images", "Images that could not be decoded")
@@ -79,6 +85,10 @@ class Measures:
     def refused(self) -> None:
         """A request was turned away because too many were in flight."""
         self._status(503).inc()
+
+    def turned_away(self, status: int) -> None:
+        """A request was refused for its access key or its rate: 401, 403, 429."""
+        self._refused.labels(self.version, str(status)).inc()
 
     def images(self, answered: int, bad: int) -> None:
         if answered:

@@ -22,6 +22,7 @@ from tenshot.automl.usual import Usual
 from tenshot.serving.endpoints.board import Board
 from tenshot.serving.endpoints.config import EndpointConfig
 from tenshot.serving.endpoints.drift_file import Recorder, path_in
+from tenshot.serving.endpoints.gate import App
 from tenshot.serving.endpoints.measures import Measures
 from tenshot.serving.endpoints.openapi import document
 from tenshot.serving.endpoints.watch import Watch
@@ -74,13 +75,26 @@ class VersionService(Service[Any]):
         web = Web(ref, lambda: bentoml.get_current_service().predictor, infer, CONFIG, measures, recorder)
         self.mount_asgi_app(web.app(), name="tenshot")
         gate = Gate(factory(), measures, max_in_flight=CONFIG.max_in_flight, touch=WATCH.touch, predict=web)
-        return WATCH.around(Traced(gate, ref, log=CONFIG.access_log == "json"))
+        app = guarded(gate, ref.rpartition("@")[0], measures)
+        return WATCH.around(Traced(app, ref, log=CONFIG.access_log == "json"))
 
     @property
     def openapi_spec(self) -> Any:
         # While a Bento is built, the working directory is not the folder of the service.
         beside = Path(self.working_dir, BUNDLE)
         return OpenApi(document(ref_of(beside if beside.is_dir() else Path(BUNDLE)), CONFIG.max_body_bytes))
+
+
+def guarded(app: App, project: str, measures: Measures) -> App:
+    """Behind a guard, where the supervisor said whom to let in or how often."""
+    from tenshot.serving.endpoints.guard import Guard
+    from tenshot.serving.endpoints.keyring import Ring
+    from tenshot.serving.endpoints.rates import Buckets
+
+    ring = Ring(Path(CONFIG.keys)) if CONFIG.keys else None
+    limited = CONFIG.rates and CONFIG.rate_per_s > 0
+    buckets = Buckets(Path(CONFIG.rates), CONFIG.rate_per_s, CONFIG.rate_burst) if CONFIG.rates and limited else None
+    return Guard(app, project, ring=ring, buckets=buckets, refused=measures.turned_away) if ring or buckets else app
 
 
 @cache

@@ -39,6 +39,7 @@ from tenshot.serving.endpoints.rest import Rest
 from tenshot.serving.endpoints.scaling import Memory, ScaleRules, scale
 from tenshot.serving.endpoints.spending import Spending
 from tenshot.serving.endpoints.wake import Wake
+from tenshot.serving.endpoints.warden import Warden
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -94,7 +95,10 @@ class Supervisor:
         self.files = EndpointFiles.of(workspace, version)
         self.books = Books(workspace.store, version)
         self.threads = self.settings.unit_threads or max(1, cores() // plan.max_units)
-        self.fleet = Fleet(workspace, self.files, listener, threads=self.threads, clock=self.clock)
+        self.warden = Warden(workspace, self.files.folder)
+        self.fleet = Fleet(
+            workspace, self.files, listener, threads=self.threads, clock=self.clock, more=self.warden.told
+        )
         self.rules = Rules(
             start_timeout_s=self.settings.start_timeout_s,
             idle_stop_s=self.settings.idle_stop_s if plan.idle_stop_s is None else plan.idle_stop_s,
@@ -197,6 +201,7 @@ class Supervisor:
         self.books.serving(len(serving), up=up, why=state.last_failure, since=state.serving_since)
         if beats:
             state.beat_at = at
+            self.warden.publish()
             with suppress(OSError):
                 self.files.rotate_log()
             self._renew_meters()
@@ -246,7 +251,7 @@ class Supervisor:
     def _take_into_service(self, worker: Worker, at: float) -> None:
         if not self.fleet.serving:
             self.state.used_at = max(self.state.used_at, at)
-            log.info("ready at http://%s:%s after %.1f s", self.host, self.port, at - worker.started_at)
+            log.info("ready at %s after %.1f s", self.endpoint.url, at - worker.started_at)
         else:
             log.info("worker %d is ready after %.1f s", worker.process.pid, at - worker.started_at)
         worker.ready_at = at
@@ -366,6 +371,7 @@ class Supervisor:
         together with its state."""
         for worker in list(self.fleet.workers):
             self._forget(worker)
+        self.warden.leave()
         until = time.monotonic() + LEAVE_TRIES_S
         while True:
             try:
@@ -396,6 +402,8 @@ class Supervisor:
             restarts=self.plan.restarts,
             schedule=self.plan.schedule,
             wake_on_request=self.plan.wake_on_request,
+            secured=self.warden.access.secured,
+            tls=self.warden.access.cert is not None,
             stop_requested=False,
             meter_id=None,
         )

@@ -68,9 +68,15 @@ def _run(folder: Path, said: argparse.Namespace) -> None:
     from _bentoml_impl.loader import load
     from bentoml._internal.context import server_context
 
+    from tenshot.serving.endpoints import tls
+    from tenshot.serving.endpoints.config import EndpointConfig
+    from tenshot.serving.endpoints.connections import patient
     from tenshot.serving.endpoints.server import ACCEPTED_AT_ONCE, SharedListener, WorkerServer
     from tenshot.serving.endpoints.service import WATCH
 
+    told = EndpointConfig.from_environment()
+    if told.tls_cert and told.tls_key:  # to say what is wrong before uvicorn does
+        tls.check(Path(told.tls_cert), Path(told.tls_key))
     service = load(str(folder), standalone_load=True)
     server_context.worker_index = said.slot + 1
     server_context.service_name = service.name
@@ -87,6 +93,10 @@ def _run(folder: Path, said: argparse.Namespace) -> None:
         timeout_keep_alive=5,
         timeout_graceful_shutdown=max(1, round(said.grace_s)),
         ws="none",
+        http=patient(told.header_timeout_s, told.max_connections),
+        ssl_certfile=told.tls_cert,
+        ssl_keyfile=told.tls_key,
+        ssl_ciphers=tls.CIPHERS,
     )
     guests = [socket.socket(fileno=descriptor) for descriptor in said.guest]
     WorkerServer(config, WATCH, guests).run(sockets=[SharedListener(fileno=said.fd)])

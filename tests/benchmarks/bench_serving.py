@@ -44,6 +44,7 @@ from tenshot.projects.workspace import Workspace
 from tenshot.serving.benching import figures, http1, load, watch
 from tenshot.serving.benching.figures import Stage
 from tenshot.serving.endpoints import control
+from tenshot.serving.endpoints.access import Access
 
 MARKER = "serving"
 CLIENTS = (1, 2, 4, 8)
@@ -109,7 +110,9 @@ class Bench:
     def endpoint(self, ref: str, units: int = 1, on: set[int] | None = None) -> Iterator[tuple[str, int]]:
         """Address and process; it stays on the cores `on`."""
         with _pinned(on):
-            found = control.start(self.workspace, ref, units=units, idle_stop_s=NO_IDLE_STOP).endpoint
+            found = control.start(
+                self.workspace, ref, units=units, idle_stop_s=NO_IDLE_STOP, access=Access(secured=False)
+            ).endpoint
         try:
             yield f"{found.url}/predict", found.supervisor_pid
         finally:
@@ -212,7 +215,7 @@ def _wake(bench: Bench, ref: str) -> float | None:
         _say("endpoints do not sleep yet: left out")
         return None
     os.environ["TENSHOT_HOME"] = str(bench.workspace.home)
-    found = control.start(bench.workspace, ref, idle_stop_s=2.0).endpoint
+    found = control.start(bench.workspace, ref, idle_stop_s=2.0, access=Access(secured=False)).endpoint
     try:
         if cli.run(["endpoints", "wake-on-request", ref]) != 0:
             return None
