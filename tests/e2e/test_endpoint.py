@@ -315,7 +315,7 @@ def bomb():
 def test_bad_bodies_get_a_code(running, body, content_type, status):
     answer = post(running[1], body, content_type)
     assert answer.status_code == status
-    assert set(answer.json()["error"]) == {"code", "message", "hint"}
+    assert set(answer.json()["error"]) == {"code", "message", "hint", "request_id"}
     assert post(running[1], picture()).status_code == 200
 
 
