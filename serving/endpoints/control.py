@@ -245,11 +245,12 @@ def _answers(workspace: Workspace, endpoint: Endpoint) -> bool:
 def _await_ready(workspace: Workspace, version: ModelVersion, deadline: float) -> Endpoint:
     files = EndpointFiles.of(workspace, version)
     while time.monotonic() < deadline:
+        # The status first: what is on record of an endpoint that is RUNNING is then of no earlier time.
+        status = workspace.store.version(version.project, version.number).status
         endpoint = workspace.store.endpoint(version.id)
         if endpoint is None or ended(workspace, endpoint):
             heal(workspace, but=version.id)
             raise failure(workspace, version, files)
-        status = workspace.store.version(version.project, version.number).status
         if status is VersionStatus.RUNNING and (_answers(workspace, endpoint) or _closed(endpoint)):
             return endpoint
         time.sleep(POLL_S)
