@@ -60,6 +60,7 @@ def endpoint_of(folder: Path, *, units=1, max_units=None, idle_stop_s=0.0, **ser
         until(lambda: record(workspace).workers == units, "all units serve")
         yield workspace, started.url
         control.stop(workspace, REF)
+        until(lambda: not processes_of(workspace), "nothing is left")  # one that stopped by itself may still be leaving
         assert not workspace.store.open_meters()
     finally:
         left = processes_of(workspace)
@@ -203,10 +204,10 @@ def test_back_after(pair, fault):
         until(lambda: callers.seen["200"] > answered + 5, "callers are answered as before")
     assert {kind for kind in callers.seen if kind.isdigit()} == {"200"}
     assert record(workspace).url == url
-    assert len(processes_of(workspace)) == 4, "keeper, supervisor and two workers: nothing is left behind"
+    until(lambda: len(processes_of(workspace)) == 4, "keeper, supervisor and two workers: nothing is left behind")
     spans = [r for r in workspace.store.usage() if r.unit == "inference_unit_second" and r.end > started]
     assert sum(r.end - max(r.start, started) for r in spans) <= 2 * (time.time() - started) + 0.5, "two at most"
-    assert len(workspace.store.open_meters()) == 2
+    until(lambda: len(workspace.store.open_meters()) == 2, "both are billed")
 
 
 def test_a_port_that_is_taken_meanwhile_is_told(tmp_path, monkeypatch):
@@ -284,7 +285,7 @@ def test_out_and_in_under_load_without_a_failed_request(tmp_path):
             until(lambda: one.seen["200"] > answered + 3, "still answered")
         assert set(many.seen) == set(one.seen) == {"200"}
         assert {worker.pid for worker in workers(workspace)} < pids
-        assert len(workspace.store.open_meters()) == 1
+        until(lambda: len(workspace.store.open_meters()) == 1, "one is billed")
 
 
 def asked(pid):
@@ -337,7 +338,7 @@ def test_a_schedule(tmp_path):
         assert control.start(workspace, REF).started is False
         control.set_schedule(workspace, REF, "")
         until(lambda: served(url), "back in service")
-        assert len(workspace.store.open_meters()) == 1
+        until(lambda: len(workspace.store.open_meters()) == 1, "billed again, a moment later")
 
 
 def test_a_keeper_waits_longer_each_time():
