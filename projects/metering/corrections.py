@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import secrets
+from collections.abc import Iterable
 from dataclasses import replace
+from datetime import UTC
 from typing import TYPE_CHECKING
 
 from tenshot.projects.errors import RecordNotFound, UsageError, did_you_mean
-from tenshot.projects.metering import journal
+from tenshot.projects.metering import journal, periods
 from tenshot.projects.records import UsageRecord
 
 if TYPE_CHECKING:
@@ -35,6 +37,8 @@ def take_back(
     record = found[record_id]
     earlier = [other.quantity for other in found.values() if _corrects(other, record_id)]
     left = math.fsum([record.quantity, *earlier])
+    if record.billed:  # what was taken off without naming a record is gone as well
+        left = min(left, _used(found.values(), record.project, record.unit))
     amount = _amount(left if quantity is None else quantity, left, record.unit)
     return _append(
         workspace, replace(record, id=f"correction-{len(earlier) + 1}:{record_id}", quantity=-amount), reason, at
@@ -55,14 +59,15 @@ def take_off(
 ) -> UsageRecord:
     """Take `quantity` off what a project used of a unit, at the moment `when` (now if None).
 
-    Raises UsageError if that is more than it ever used and was billed.
+    Raises UsageError for a moment to come, and if that is more than it used and was billed in the calendar month (UTC)
+    of that moment: tiers are by the month, so what another month used would not get cheaper by it.
     """
-    used = math.fsum(
-        record.quantity
-        for record in _records(workspace).values()
-        if record.billed and (record.project, record.unit) == (project, unit)
-    )
-    amount, moment = _amount(quantity, used, unit), at if when is None else when
+    moment = at if when is None else when
+    if moment > at:
+        raise UsageError("got a moment to come; expected one when something was used", hint="leave out --at")
+    month = periods.containing(moment, "month", UTC)
+    inside = [r for r in _records(workspace).values() if month.start <= r.start < month.end]
+    amount = _amount(quantity, _used(inside, project, unit), unit, "say when it was used with --at")
     record = UsageRecord(
         f"correction-{secrets.token_hex(8)}", unit, project, version, operation, -amount, moment, moment
     )
@@ -86,11 +91,15 @@ def _append(workspace: Workspace, record: UsageRecord, reason: str, at: float) -
     return record
 
 
-def _amount(quantity: float, left: float, unit: str) -> float:
+def _used(records: Iterable[UsageRecord], project: str, unit: str) -> float:
+    return math.fsum(r.quantity for r in records if r.billed and (r.project, r.unit) == (project, unit))
+
+
+def _amount(quantity: float, left: float, unit: str, hint: str = "see: tenshot usage records") -> float:
     if not 0 < quantity <= left:
         raise UsageError(
             f"got {quantity:g} {unit} to take back; expected more than 0 and at most what is left, {max(left, 0):g}",
-            hint="see: tenshot usage records",
+            hint=hint,
         )
     return quantity
 

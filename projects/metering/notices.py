@@ -15,7 +15,7 @@ def tell_budgets(workspace: Workspace) -> None:
     """A notice for every mark that a budget has reached and that no people were told of yet."""
     from tenshot.projects.metering import budgets
 
-    if console.mode.json:  # nobody would read it
+    if console.mode.json or not console.stderr().is_terminal:  # nobody would read it, as under a timer
         return
     try:
         told = budgets.warnings(workspace, budgets.standings(workspace, clock.now()), "people")

@@ -31,6 +31,7 @@ class Books:
         self.restarts = 0
         self._workers: tuple[int, int] | None = None
         self._unclosed: list[Meter] = []
+        self._mine: tuple[str | None, int, float] | None = None
 
     def register(self, endpoint: Endpoint) -> Endpoint:
         """Put it on record, or take over what a supervisor of the same keeper left there.
@@ -38,7 +39,8 @@ class Books:
         Raises ResourceInUse if the version has an endpoint of somebody else.
         """
         left = self.store.endpoint(self.version.id)
-        if left is None or _owner(left) != _owner(endpoint):
+        self._mine = _owner(endpoint)
+        if left is None or not self.owns(left):
             self.store.put_endpoint(endpoint)
             self.restarts = endpoint.restarts
             self.advance(VersionStatus.STARTING)
@@ -48,9 +50,13 @@ class Books:
         self.status = self.store.version(self.version.project, self.version.number).status
         changes = {"workers": 0, "ready_at": None, "meter_id": None, "restarts": self.restarts, "beat_at": now()}
         self.store.update_endpoint(self.version.id, **changes)
-        if self.status is VersionStatus.RUNNING:
+        if self.status not in (VersionStatus.STARTING, VersionStatus.STOPPING):
             self.advance(VersionStatus.STARTING, "restarted: its supervisor died")
         return replace(left, restarts=self.restarts)
+
+    def owns(self, endpoint: Endpoint) -> bool:
+        """Whether it is the one that this supervisor, or another of its keeper, put on record."""
+        return _owner(endpoint) == self._mine
 
     def advance(self, to: VersionStatus, message: str = "") -> None:
         version = self.store.advance_version(self.version.project, self.version.number, to, message=message, at=now())
@@ -92,8 +98,17 @@ class Books:
             meter.beat()
         self.store.update_endpoint(self.version.id, beat_at=now(), last_request_at=last_request_at)
 
+    def stopping(self, reason: str) -> None:
+        left = self.store.endpoint(self.version.id)
+        if left is not None and self.owns(left):
+            self.advance(VersionStatus.STOPPING, reason)
+
     def leave(self, to: VersionStatus, reason: str) -> None:
-        """Take the endpoint off the record. Somebody who thought us dead may have done so before."""
+        """Take the endpoint off the record. Somebody who thought us dead may have done so before, and another endpoint
+        of the version may be on record since then: its state and its meters are not ours to end."""
+        left = self.store.endpoint(self.version.id)
+        if left is None or not self.owns(left):
+            return
         close_meters(self.store, self.version)
         with suppress(ConflictError, NotFoundError):
             if to is VersionStatus.STOPPED and self.status is not VersionStatus.STOPPING:

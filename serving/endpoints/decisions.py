@@ -90,6 +90,8 @@ class Seen:
     last_failure: str = ""
     wake_on_request: bool = False
     scheduled: bool = False
+    resting: bool = False
+    """Asleep, or out of service by its schedule: no worker is wanted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +129,7 @@ def decide(seen: Seen, rules: Rules) -> Decision:
     if seen.failures and not seen.ever_ready:  # what broke the first start will break the next one
         return Decision(Step.FAIL, f"{seen.last_failure} before it was ready")
     count = recent_failures(seen, rules)
-    if count > rules.max_restarts and not seen.serving:
+    if count > rules.max_restarts and not seen.serving and not seen.resting:
         window = format_duration(rules.restart_window_s)
         return Decision(Step.FAIL, f"{seen.last_failure}, after {count - 1} restarts within {window}")
     return _idle(seen, rules)
@@ -153,9 +155,7 @@ def next_start_at(seen: Seen, rules: Rules) -> float:
 def may_return(*, running: bool, up_s: float, restarts: int, max_restarts: int, window_s: float) -> bool:
     """Whether an endpoint whose supervisor died unasked is started again: if it was in service, or was on the way back
     to it, and not too often. One that never was in service stays down: its starter waits and is told."""
-    if running and up_s > window_s:
-        return True
-    return (running or restarts > 0) and restarts < max_restarts
+    return (running or restarts > 0) and (up_s > window_s or restarts < max_restarts)
 
 
 def _idle(seen: Seen, rules: Rules) -> Decision:

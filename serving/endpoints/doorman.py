@@ -8,10 +8,13 @@ nobody, nor does a connection that says nothing. Behind TLS nothing can be seen,
 from __future__ import annotations
 
 import json
+import logging
 import socket
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+
+log = logging.getLogger("tenshot.supervisor")
 
 PEEKED_BYTES = 4096
 SILENT_S = 10.0
@@ -87,7 +90,10 @@ class Doorman:
         while len(self._waiting) < MOST_WAITING:
             try:
                 accepted, _ = self.listener.accept()
-            except (BlockingIOError, ConnectionError):
+            except BlockingIOError:
+                return
+            except OSError as error:  # of that connection, or there is no room for more: tried again at the next tick
+                log.debug("a connection could not be taken: %s", error)
                 return
             accepted.setblocking(False)
             self._waiting.append(_Guest(accepted, self._clock()))

@@ -77,7 +77,8 @@ def append(path: Path, hour: int, tallies: Tallies) -> None:
         finally:
             os.close(descriptor)
         if before > LIMIT_BYTES:
-            _rewrite(path)
+            with suppress(OSError):  # the line is written; that the file stays long is no loss
+                _rewrite(path)
 
 
 def _rewrite(path: Path) -> None:

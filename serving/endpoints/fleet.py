@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from tenshot.serving.endpoints.layout import EndpointFiles
 
 KILL_WAIT_S = 10.0
+END_POLL_S = 0.02
 IDLE_CONNECTION_S = 5.0
 """How long a worker keeps a connection that says nothing; one that leaves waits as long for the last of them."""
 MALLOC = {"MALLOC_ARENA_MAX": "1", "MALLOC_TRIM_THRESHOLD_": str(16 << 20), "MALLOC_MMAP_THRESHOLD_": str(4 << 20)}
@@ -193,17 +193,22 @@ class Fleet:
         for path in self.files.metrics.glob(f"gauge_live*_{worker.slot}.db"):
             path.unlink(missing_ok=True)
 
-    def end(self, grace_s: float = 0.0) -> None:
-        """End all of them: ask, and kill what has not ended after `grace_s` (and a second to tidy up)."""
+    def end(self, grace_s: float = 0.0, ended: Callable[[Worker], None] = lambda _: None) -> None:
+        """End all of them: ask, and kill what has not ended after `grace_s` (and a second to tidy up).
+
+        `ended` is called for each that ends by itself, as it does: it is not billed for those that take longer.
+        """
         running = [worker for worker in self.workers if worker.alive]
         for worker in running:
             worker.leaving = True
             if grace_s:
                 worker.process.terminate()
         deadline = time.monotonic() + grace_s + 1.0
-        for worker in running if grace_s else []:
-            with suppress(subprocess.TimeoutExpired):
-                worker.process.wait(max(0.0, deadline - time.monotonic()))
+        while grace_s and running and time.monotonic() < deadline:
+            for worker in [worker for worker in running if not worker.alive]:
+                running.remove(worker)
+                ended(worker)
+            time.sleep(END_POLL_S)
         for worker in running:
             self.kill(worker)
 

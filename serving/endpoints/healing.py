@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tenshot.projects.clock import iso, now
@@ -54,10 +55,9 @@ def _may_return(workspace: Workspace, endpoint: Endpoint, version: ModelVersion)
     if not here or version.status not in (VersionStatus.RUNNING, VersionStatus.STARTING):
         return False
     serving = workspace.settings.serving
-    up_s = endpoint.beat_at - endpoint.started_at if version.status is VersionStatus.RUNNING else 0.0
     return may_return(
         running=version.status is VersionStatus.RUNNING,
-        up_s=up_s,
+        up_s=endpoint.beat_at - endpoint.started_at,
         restarts=endpoint.restarts,
         max_restarts=serving.max_restarts,
         window_s=serving.restart_window_s,
@@ -68,6 +68,8 @@ def _revive(workspace: Workspace, endpoint: Endpoint, version: ModelVersion) -> 
     """The caller holds the endpoint's lock. A failure is told in the version's status message."""
     deadline = time.monotonic() + MARGIN_S
     plan = Plan.again(endpoint)
+    if endpoint.beat_at - endpoint.started_at > workspace.settings.serving.restart_window_s:
+        plan = replace(plan, restarts=1)  # what it lived through since then counts no more
     while True:
         try:
             spawn_registered(workspace, version, plan, deadline)

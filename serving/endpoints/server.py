@@ -6,6 +6,7 @@ import asyncio
 import socket
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
@@ -33,6 +34,7 @@ class WorkerServer(uvicorn.Server):
         super().__init__(config)
         self.watch = watch
         self.guests = guests
+        self._welcomes: list[asyncio.Task[None]] = []
         watch.connections = lambda: len(self.server_state.connections)
 
     @property
@@ -41,9 +43,12 @@ class WorkerServer(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        loop = asyncio.get_running_loop()
-        for guest in self.guests:
-            await loop.connect_accepted_socket(self._protocol, guest, ssl=self.config.ssl)
+        self._welcomes = [asyncio.create_task(self._welcome(guest)) for guest in self.guests]
+
+    async def _welcome(self, guest: socket.socket) -> None:
+        """A connection that has gone meanwhile, or does not shake hands, must neither end the worker nor hold it up."""
+        with suppress(OSError, TimeoutError):  # ssl.SSLError and ConnectionError are OSErrors
+            await asyncio.get_running_loop().connect_accepted_socket(self._protocol, guest, ssl=self.config.ssl)
 
     async def on_tick(self, counter: int) -> bool:
         ends = await super().on_tick(counter)
@@ -64,7 +69,8 @@ class WorkerServer(uvicorn.Server):
             return False
         for server in self.servers:
             server.close()
-        return not self.server_state.connections or time.monotonic() >= until
+        settled = not self.server_state.connections and all(task.done() for task in self._welcomes)
+        return settled or time.monotonic() >= until
 
     def _protocol(self) -> Any:
         kind: Any = self.config.http_protocol_class

@@ -28,6 +28,7 @@ from tenshot.projects.records import Endpoint
 from tenshot.projects.status import VersionStatus
 from tenshot.projects.workspace import Workspace
 from tenshot.serving.endpoints import keeper
+from tenshot.serving.endpoints.access import refuse_open
 from tenshot.serving.endpoints.books import Books
 from tenshot.serving.endpoints.decisions import Rules, Seen, Step, Verdict, decide, judge, next_start_at
 from tenshot.serving.endpoints.fleet import Fleet, Worker
@@ -115,11 +116,14 @@ class Supervisor:
             self.settings.target_p95_ms / 1000,
         )
         self.spending = Spending(workspace, version.project)
-        self.state = State(Memory(plan.units))
+        # Taken over or started again: it was in service, so that what breaks one worker need not break the next.
+        self.state = State(Memory(plan.units), ever_ready=plan.deaths > 0 or plan.restarts > 0)
         self.rest = Rest(listener, version.ref)
         self.loads = Loads()
         self.wake = Wake()
         self.host, self.port = listener.getsockname()[:2]
+        if not self.warden.access.secured:
+            refuse_open(self.host)  # serving.host may have changed since somebody said that no key is needed
         self.endpoint = self._as_record()
 
     def run(self) -> int:
@@ -128,10 +132,14 @@ class Supervisor:
         self.endpoint = self.books.register(self.endpoint)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self.ask_stop("stopped on request"))
+        if self.books.status is VersionStatus.STOPPING:  # of a supervisor that died on the way
+            self.ask_stop("stopped on request")
         if self.plan.deaths > self.settings.max_restarts:
             return self._fail(f"its supervisor died {self.plan.deaths} times in a row")
         try:
             return self._loop()
+        except StoreError:
+            raise  # the end could not be written down: whoever looks next does that, as what it was
         except Exception as error:
             log.exception("the supervisor failed")
             return self._fail(f"the supervisor failed: {error}")
@@ -164,6 +172,7 @@ class Supervisor:
                     return self._fail(reason)
             if self.rest.step(self.endpoint, decision.reason if decision.step is Step.SLEEP else ""):
                 self.state.used_at, self.state.memory = at, Memory(self.plan.units)
+                self.state.failures = []
             self._scale(at)
             self._reconcile(at, next_start_at(seen, self.rules))
             with self._store_may_be_away():
@@ -183,7 +192,7 @@ class Supervisor:
     def _read_store(self) -> None:
         """See whether somebody asked for something."""
         endpoint = self.books.store.endpoint(self.version.id)
-        if endpoint is None or endpoint.supervisor_pid != self.endpoint.supervisor_pid or endpoint.stop_requested:
+        if endpoint is None or not self.books.owns(endpoint) or endpoint.stop_requested:
             self.ask_stop("stopped on request")
         else:
             self.endpoint = endpoint
@@ -231,6 +240,7 @@ class Supervisor:
             last_failure=state.last_failure,
             wake_on_request=self.endpoint.wake_on_request,
             scheduled=bool(self.endpoint.schedule),
+            resting=self.rest.resting,
         )
 
     # Workers ------------------------------------------------------------------------------------------------------
@@ -339,9 +349,9 @@ class Supervisor:
     def _stop(self, reason: str) -> int:
         log.info("%s", reason)
         with suppress(TenshotError):  # whoever thought us dead may have ended the state already
-            self.books.advance(VersionStatus.STOPPING, reason)
+            self.books.stopping(reason)
         self._close_door()  # the workers close their own: from here on callers are refused, not kept waiting
-        self.fleet.end(self.settings.stop_grace_s)
+        self.fleet.end(self.settings.stop_grace_s, self._forget)
         self._leave(VersionStatus.STOPPED, reason)
         return keeper.EXIT_STOPPED
 

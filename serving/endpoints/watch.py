@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from tenshot.serving.endpoints.board import Board
     from tenshot.serving.endpoints.gate import App, Message, Receive, Scope, Send
 
-LATENCIES = 256
-"""Answers of which the 95th percentile is told."""
+LATENCIES, LATENCY_S = 256, 10.0
+"""Answers of which the 95th percentile is told, and for how long: a burst that is over is no reason to scale."""
 
 
 class Watch:
@@ -30,7 +30,8 @@ class Watch:
         self.connections: Callable[[], int] = lambda: 0
         """How many connections the server has open; told by whoever runs it."""
         self._clock = clock
-        self._latencies: deque[float] = deque(maxlen=LATENCIES)
+        self._latencies: deque[tuple[float, float]] = deque(maxlen=LATENCIES)
+        """(when, seconds) of answers, the last ones."""
         self._fresh = 0
         """Latencies since the percentile was last told."""
         self._counted_at = clock()
@@ -59,10 +60,13 @@ class Watch:
         self.board[Field.BEAT_AT] = self._clock()
         self.board[Field.LOOP_S] = time.thread_time()
         self.board[Field.CONNECTIONS] = self.connections()
+        while self._latencies and self._clock() - self._latencies[0][0] > LATENCY_S:
+            self._latencies.popleft()
+            self._fresh += 1
         if self._fresh:
             self._fresh = 0
-            ordered = sorted(self._latencies)
-            self.board[Field.P95_S] = ordered[int(0.95 * (len(ordered) - 1))]
+            ordered = sorted(seconds for _, seconds in self._latencies)
+            self.board[Field.P95_S] = ordered[int(0.95 * (len(ordered) - 1))] if ordered else 0.0
 
     def touch(self) -> None:
         """The endpoint is in use."""
@@ -112,7 +116,7 @@ class Watch:
         if self.board is not None:
             self.board.add(Field.ANSWERED, 1)
         if status < 500:
-            self._latencies.append(self._clock() - entered_at)
+            self._latencies.append((self._clock(), self._clock() - entered_at))
             self._fresh += 1
 
     def refused(self) -> None:

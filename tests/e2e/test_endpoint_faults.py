@@ -11,7 +11,7 @@ import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -217,7 +217,15 @@ def test_a_port_that_is_taken_meanwhile_is_told(tmp_path, monkeypatch):
         for pid in processes_of(workspace):
             os.kill(pid, signal.SIGKILL)
         until(lambda: not processes_of(workspace), "all dead")
-        with socket.create_server(("127.0.0.1", port)):
+        taken: list[socket.socket] = []
+
+        def take() -> bool:  # the kernel takes a moment to give the port of the dead away
+            with suppress(OSError):
+                taken.append(socket.create_server(("127.0.0.1", port)))
+            return bool(taken)
+
+        until(take, "the port is free")
+        with taken[0]:
             [view] = control.endpoints(workspace)
         assert (view.state, view.endpoint) == (VersionStatus.FAILED, None)
         assert f"cannot listen on 127.0.0.1:{port}" in view.message

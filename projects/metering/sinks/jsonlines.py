@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from typing import IO, TYPE_CHECKING
 
@@ -45,6 +45,7 @@ def _known_ids(stream: IO[bytes]) -> set[str]:
         if not line.endswith(b"\n"):
             stream.truncate(whole)
             break
-        known.add(str(json.loads(line)["id"]))
+        with suppress(ValueError, TypeError, KeyError):  # somebody's edit, or zeros after a power cut
+            known.add(str(json.loads(line)["id"]))
         whole += len(line)
     return known

@@ -279,6 +279,21 @@ class TestUsage:
                 ["--project", "p", "--unit", "imagge", "--quantity", "1", "--reason", "r"], "SettingsError", id="unit"
             ),
             pytest.param(
+                ["--project", "p", "--unit", "image", "--quantity", "1", "--reason", "r", "--at", "9999-12-31"],
+                "UsageError",
+                id="far away",
+            ),
+            pytest.param(
+                ["--project", "p", "--unit", "image", "--quantity", "1", "--reason", "r", "--at", "2900-01-01"],
+                "UsageError",
+                id="to come",
+            ),
+            pytest.param(
+                ["--project", "p", "--unit", "image", "--quantity", "1", "--reason", "r", "--at", "2020-01-05"],
+                "UsageError",
+                id="another month",
+            ),
+            pytest.param(
                 ["--project", "q", "--unit", "image", "--quantity", "1", "--reason", "r"], "UsageError", id="project"
             ),
         ],
@@ -292,6 +307,11 @@ class TestUsage:
         assert ask("usage", "correct", *words, "--at", "2026-11-18")[1]["from"] == "2026-11-18T00:00:00Z"
         _, document = ask("usage", "--by", "project")
         assert {row["unit"]: row["quantity"] for row in document["rows"]}["image"] == 300.0
+        _, document = ask("usage", "records")
+        images = next(record for record in document["records"] if record["unit"] == "image" and record["quantity"] > 0)
+        for quantity, code in (("301", "UsageError"), ("300", None)):
+            _, made = ask("usage", "correct", images["id"], "--reason", "the rest", "--quantity", quantity)
+            assert made.get("error", {}).get("code") == code, "no more than is left of the project's"
 
     def test_budgets(self, workspace: Workspace, ask: Any, capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         at = clock.now()
@@ -301,6 +321,10 @@ class TestUsage:
         assert (status, document["spent"], document["share"], document["stop"]) == (0, 17.0, 0.85, True)
         assert [one["project"] for one in ask("budget", "list")[1]["budgets"]] == ["b"]
         ask("usage")  # with --json nobody is told
+        assert cli.run(["usage"]) == 0
+        assert "has cost" not in capsys.readouterr().err, "nobody reads what a timer prints"
+        monkeypatch.setenv("FORCE_COLOR", "1")  # as at a terminal
+        monkeypatch.setenv("TERM", "dumb")
         for told in (1, 0):
             assert cli.run(["usage"]) == 0
             assert capsys.readouterr().err.count("budget: b has cost 17.00 of its budget of 20.00 EUR") == told

@@ -79,6 +79,7 @@ IN_SERVICE = Seen(
         pytest.param(replace(IN_SERVICE, serving=0, failures=(999,)), Step.WAIT, id="crash"),
         pytest.param(replace(IN_SERVICE, serving=0, failures=(800, 900, 999)), Step.FAIL, id="too-many-crashes"),
         pytest.param(replace(IN_SERVICE, failures=(800, 900, 999)), Step.WAIT, id="others-serve"),
+        pytest.param(replace(IN_SERVICE, serving=0, failures=(800, 900, 999), resting=True), Step.WAIT, id="rests"),
         pytest.param(
             replace(IN_SERVICE, serving=0, failures=(600, 900, 999)), Step.WAIT, id="an-old-crash-is-forgotten"
         ),
@@ -136,7 +137,8 @@ def test_replacements_come_later_and_later():
         pytest.param(True, 301, 2, True, id="was-in-service-for-long"),
         pytest.param(False, 0, 0, False, id="never-was-in-service"),
         pytest.param(False, 0, 1, True, id="on-the-way-back"),
-        pytest.param(False, 400, 2, False, id="too-often-on-the-way-back"),
+        pytest.param(False, 10, 2, False, id="too-often-on-the-way-back"),
+        pytest.param(False, 400, 2, True, id="a-worker-was-being-replaced-after-a-long-time"),
     ],
 )
 def test_what_was_killed_comes_back_a_few_times(running, up_s, restarts, returns):

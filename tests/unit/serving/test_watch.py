@@ -125,6 +125,16 @@ def test_waiting_for_the_network_is_told_from_its_run(board, clock):
     assert (board[Field.INFERRED], board[Field.INFERRING_SINCE], board[Field.INFERRED_AT]) == (1, 0, 100.5)
 
 
+def test_a_burst_that_is_over_is_forgotten(board, clock):
+    watch = Watch(board, clock=clock).around(app())
+    watch.left(clock.at - 0.8, 200)
+    watch.tick()
+    assert board[Field.P95_S] == pytest.approx(0.8)
+    clock.at += 60
+    watch.tick()
+    assert board[Field.P95_S] == 0.0
+
+
 def test_without_a_board_nothing_changes(clock):
     watch = Watch(None, clock=clock).around(app())
     [start, _] = call(watch)
