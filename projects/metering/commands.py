@@ -61,6 +61,8 @@ def usage_show(
         console.notice(f"wrote {chart}")
     if csv and not to_stdout:
         _write(csv, views.account_csv(found))
+    for trouble in found.troubles:
+        console.notice(trouble)
     notices.tell_budgets(workspace)
     if to_stdout:
         sys.stdout.write(views.account_csv(found))

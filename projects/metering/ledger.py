@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
@@ -25,6 +26,8 @@ class Account:
     prices: PriceList
     by: By | None = None
     zone: tzinfo = UTC
+    troubles: tuple[str, ...] = ()
+    """Sinks that could not be written, and why; they get the records the next time."""
 
     @property
     def total(self) -> float:
@@ -53,6 +56,7 @@ class Account:
             "hosted": self.hosted,
             "hosted_unknown": self.unknown,
             "zone": str(self.zone),
+            "troubles": list(self.troubles),
         }
 
 
@@ -72,9 +76,9 @@ def account(
         raise UsageError(f"the time from {iso(start)} to {iso(end)} is empty", hint="--from must lie before --to")
     price_list = prices.load(workspace.home)
     journal.collect(workspace.store, workspace.home / "endpoints")
-    forward(workspace, workspace.settings.metering.sinks)
+    troubles = forward(workspace, workspace.settings.metering.sinks)
     rows = bill.rows(_whole_months(workspace, start, end), price_list, by, start=start, end=end, tz=zone)
-    return Account(rows, price_list, by, zone)
+    return Account(rows, price_list, by, zone, tuple(troubles))
 
 
 def spent(workspace: Workspace, price_list: PriceList, start: float, end: float) -> dict[str, float]:
@@ -83,21 +87,27 @@ def spent(workspace: Workspace, price_list: PriceList, start: float, end: float)
     return {name: bill.total(row for row in rows if row.project == name) for name in {row.project for row in rows}}
 
 
-def forward(workspace: Workspace, sinks: Sequence[str]) -> None:
+def forward(workspace: Workspace, sinks: Sequence[str]) -> list[str]:
     """Give every finished record to the sinks of these names, which know what they have already.
 
-    Raises UnknownNameError.
+    Returns what went wrong, a text a sink: one that cannot be written is no reason to withhold the account. Raises
+    UnknownNameError.
     """
-    chosen = [SINKS.get(name)(workspace) for name in sinks]
+    chosen = {name: SINKS.get(name)(workspace) for name in sinks}
     if not chosen:
-        return
+        return []
     # A meter that is open before or after the reading may have been read unfinished.
     before = workspace.store.open_meters()
     found = workspace.store.usage()
     running = {record.id for record in [*before, *workspace.store.open_meters()]}
     finished = [record for record in found if record.id not in running]
-    for sink in chosen:
-        sink.write(finished)
+    troubles = []
+    for name, sink in chosen.items():
+        try:
+            sink.write(finished)
+        except (OSError, sqlite3.Error) as error:
+            troubles.append(f"the sink {name} cannot be written: {error}")
+    return troubles
 
 
 def _whole_months(workspace: Workspace, start: float | None, end: float | None) -> list[UsageRecord]:

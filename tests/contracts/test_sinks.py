@@ -49,6 +49,24 @@ class TestJsonLines:
         assert sink.write([image("a"), image("b")]) == 1
         assert self.lines(workspace) == ["a", "b"]
 
+    def test_a_line_that_is_no_record_is_passed_over(self, sink: Sink, workspace: Workspace) -> None:
+        sink.write([image("a")])
+        with (workspace.home / "usage.jsonl").open("a") as stream:
+            stream.write("\0\0\0\n\n[]\n")
+        assert sink.write([image("a"), image("b")]) == 1
+
+    def test_one_that_cannot_be_written_withholds_nothing(
+        self, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("TENSHOT_METERING__SINKS", "[jsonlines, prometheus]")
+        workspace.store.add_usage([image("a")])
+        (workspace.home / "usage.jsonl").mkdir()
+        found = ledger.account(workspace)
+        assert [row.quantity for row in found.rows] == [1.0]
+        (trouble,) = found.troubles
+        assert trouble.startswith("the sink jsonlines cannot be written")
+        assert (workspace.home / "usage.prom").is_file(), "the others are written"
+
     def test_account_forwards_what_is_finished(self, workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("TENSHOT_METERING__SINKS", "[jsonlines]")
         store = workspace.store
